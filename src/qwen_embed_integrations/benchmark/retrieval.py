@@ -1,0 +1,330 @@
+"""Systems at work: each indexed once, answering all queries at once for quality and one by one for time."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from qwen_embed_integrations import vectors
+from qwen_embed_integrations.benchmark.index import IndexSettings, VectorIndex, exact_search
+from qwen_embed_integrations.benchmark.lexical import LexicalIndex
+from qwen_embed_integrations.benchmark.progress import Progress, Silent
+from qwen_embed_integrations.benchmark.ranking import fuse, ranked
+from qwen_embed_integrations.benchmark.systems import DenseSystem, FusionSystem, LexicalSystem, RerankedSystem
+from qwen_embed_integrations.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from qwen_embed_integrations.benchmark.datasets import Dataset
+    from qwen_embed_integrations.benchmark.ranking import Scores
+    from qwen_embed_integrations.benchmark.systems import System
+    from qwen_embed_integrations.embedder import Embedder
+    from qwen_embed_integrations.vectors import Float32
+
+
+_Kept = TypeVar("_Kept")
+
+
+@dataclass(frozen=True)
+class IndexCost:
+    """What it took to make documents searchable.
+
+    Attributes:
+        embed_seconds: Embedding all documents; 0 without an embedding model. Systems that cut the vectors of one
+            embedder share one embedding, and all of them show its time.
+        store_seconds: Storing vectors and texts in Chroma, or building BM25.
+        tokens: Tokens the embedding model read, where it counts them.
+    """
+
+    embed_seconds: float = 0.0
+    store_seconds: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: IndexCost) -> IndexCost:
+        return IndexCost(
+            self.embed_seconds + other.embed_seconds,
+            self.store_seconds + other.store_seconds,
+            self.tokens + other.tokens,
+        )
+
+
+class Stopwatch:
+    """Sums seconds by stage.
+
+    Attributes:
+        seconds: Seconds by name of the stage.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+class Retriever(Protocol):
+    """An indexed system."""
+
+    @property
+    def cost(self) -> IndexCost:
+        """What indexing took."""
+        ...
+
+    @property
+    def results(self) -> list[Scores]:
+        """Answers to all queries, in their order."""
+        ...
+
+    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query as an application would, timing each stage."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelVectors:
+    """All vectors of one embedder.
+
+    Attributes:
+        documents: Shape `(documents, size)`.
+        queries: Shape `(queries, size)`.
+        seconds: Time to embed the documents.
+        tokens: Tokens of the documents.
+    """
+
+    documents: Float32
+    queries: Float32
+    seconds: float
+    tokens: int
+
+
+class DenseRetriever:
+    """An embedding model over Chroma."""
+
+    def __init__(
+        self,
+        system: DenseSystem,
+        dataset: Dataset,
+        model: ModelVectors,
+        index: VectorIndex,
+        depth: int,
+        progress: Progress,
+    ) -> None:
+        size = model.documents.shape[1]
+        if system.dimensions is not None and system.dimensions > size:
+            raise InvalidInputError(
+                f"`dimensions` is {system.dimensions}, but the vectors of {system.embedder.profile.name} have {size}.",
+                parameter="dimensions",
+            )
+        self._embedder = system.embedder
+        self._dimensions = system.dimensions
+        self._ids = list(dataset.documents)
+        self._documents = vectors.cut(model.documents, system.dimensions)
+        self._queries = vectors.cut(model.queries, system.dimensions)
+        self._index = index
+        self._depth = min(depth, len(self._ids))
+        progress.stage(f"{system.name}: storing {len(self._ids):,} documents in Chroma", timed=True)
+        watch = Stopwatch()
+        with watch.time("store"):
+            index.add(self._ids, self._documents, list(dataset.documents.values()))
+        self.cost = IndexCost(model.seconds, watch.seconds["store"], model.tokens)
+
+    @cached_property
+    def results(self) -> list[Scores]:
+        """Answers to all queries."""
+        return self._index.search(self._queries, self._depth)
+
+    def exact(self) -> list[Scores]:
+        """Answers of exact search with the same vectors."""
+        return exact_search(self._ids, self._documents, self._queries, self._depth)
+
+    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query."""
+        with watch.time("embed"):
+            rows = vectors.cut(self._embedder.embed_queries([query]), self._dimensions)
+        with watch.time("search"):
+            return self._index.search(rows, min(depth, len(self._ids)), with_texts=True)[0]
+
+
+class LexicalRetriever:
+    """BM25."""
+
+    def __init__(self, system: LexicalSystem, dataset: Dataset, depth: int, progress: Progress) -> None:
+        progress.stage(f"{system.name}: indexing {len(dataset.documents):,} documents", timed=True)
+        self._queries = list(dataset.queries.values())
+        self._depth = depth
+        watch = Stopwatch()
+        with watch.time("store"):
+            self._index = LexicalIndex(dataset.documents, k1=system.k1, b=system.b)
+        self.cost = IndexCost(store_seconds=watch.seconds["store"])
+
+    @cached_property
+    def results(self) -> list[Scores]:
+        """Answers to all queries."""
+        return [self._index.search(query, self._depth) for query in self._queries]
+
+    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query."""
+        with watch.time("search"):
+            return self._index.search(query, depth)
+
+
+class FusionRetriever:
+    """Other retrievers, fused by rank."""
+
+    def __init__(self, system: FusionSystem, parts: list[Retriever]) -> None:
+        self._system = system
+        self._parts = parts
+        self.cost = sum((part.cost for part in parts), IndexCost())
+
+    @cached_property
+    def results(self) -> list[Scores]:
+        """Answers to all queries."""
+        return [self._fuse(answers) for answers in zip(*(part.results for part in self._parts), strict=True)]
+
+    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query."""
+        answers = [part.ask(query, self._system.depth, watch) for part in self._parts]
+        with watch.time("search"):
+            fused = self._fuse(answers)
+            return {document: fused[document] for document in ranked(fused, depth)}
+
+    def _fuse(self, answers: Sequence[Scores]) -> Scores:
+        return fuse(answers, k=self._system.k, depth=self._system.depth)
+
+
+class RerankedRetriever:
+    """A reranker over the first documents of another retriever."""
+
+    def __init__(self, system: RerankedSystem, dataset: Dataset, first: Retriever, progress: Progress) -> None:
+        self._system = system
+        self._dataset = dataset
+        self._first = first
+        self._progress = progress
+        self.cost = first.cost
+
+    @cached_property
+    def results(self) -> list[Scores]:
+        """Answers to all queries."""
+        queries = self._dataset.queries.values()
+        self._progress.stage(f"{self._system.name}: reranking for {len(queries):,} queries", total=len(queries))
+        found = []
+        for query, candidates in zip(queries, self._first.results, strict=True):
+            found.append(self._rerank(query, candidates))
+            self._progress.advance()
+        return found
+
+    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query."""
+        candidates = self._first.ask(query, self._system.depth, watch)
+        with watch.time("rerank"):
+            scores = self._rerank(query, candidates)
+        return {document: scores[document] for document in ranked(scores, depth)}
+
+    def _rerank(self, query: str, candidates: Scores) -> Scores:
+        documents = ranked(candidates, self._system.depth)
+        if not documents:
+            return {}
+        texts = [self._dataset.documents[document] for document in documents]
+        return {documents[at]: score for at, score in self._system.reranker.rerank(query, texts)}
+
+
+class Workbench:
+    """Builds each system and each model's vectors once; a context manager that lets go of them."""
+
+    def __init__(
+        self, dataset: Dataset, folder: Path, settings: IndexSettings, *, depth: int, progress: Progress | None = None
+    ) -> None:
+        """Build nothing yet.
+
+        Args:
+            dataset: What is searched.
+            folder: Where Chroma keeps its files.
+            settings: How Chroma indexes.
+            depth: Documents a query that `results` hold; more than any metric, fusion or reranker looks at, so that
+                equal scores at its end are broken here and not by the index.
+            progress: Hears what is being done.
+        """
+        self._dataset = dataset
+        self._depth = depth
+        self._folder = folder
+        self._settings = settings
+        self._progress = progress or Silent()
+        self._retrievers: dict[System, Retriever | Exception] = {}
+        self._vectors: dict[int, ModelVectors | Exception] = {}
+        self._open = ExitStack()
+
+    def retriever(self, system: System) -> Retriever:
+        """Return an indexed system.
+
+        Args:
+            system: What to build.
+
+        Returns:
+            The same retriever each time. What failed once fails again with the same error, without a new try.
+        """
+        if system not in self._retrievers:
+            try:
+                self._retrievers[system] = self._build(system)
+            except Exception as error:  # noqa: BLE001 kept, and raised below
+                self._retrievers[system] = error
+        return _or_raise(self._retrievers[system])
+
+    def _build(self, system: System) -> Retriever:
+        if isinstance(system, LexicalSystem):
+            return LexicalRetriever(system, self._dataset, self._depth, self._progress)
+        if isinstance(system, FusionSystem):
+            return FusionRetriever(system, [self.retriever(part) for part in system.parts])
+        if isinstance(system, RerankedSystem):
+            return RerankedRetriever(system, self._dataset, self.retriever(system.first), self._progress)
+        model = self._model(system)
+        index = self._open.enter_context(VectorIndex(self._folder / str(len(self._retrievers)), self._settings))
+        return DenseRetriever(system, self._dataset, model, index, self._depth, self._progress)
+
+    def _model(self, system: DenseSystem) -> ModelVectors:
+        key = id(system.embedder)
+        if key not in self._vectors:
+            try:
+                self._vectors[key] = self._embed(system.embedder, system.name)
+            except Exception as error:  # noqa: BLE001 kept, and raised below
+                self._vectors[key] = error
+        return _or_raise(self._vectors[key])
+
+    def _embed(self, embedder: Embedder, name: str) -> ModelVectors:
+        texts = list(self._dataset.documents.values())
+        self._progress.stage(f"{name}: embedding {len(texts):,} documents")
+        queries = list(self._dataset.queries.values())
+        embedder.embed_queries(queries[:1])  # the first call also connects, or sets up the threads
+        before = embedder.usage.tokens
+        watch = Stopwatch()
+        with watch.time("embed"):
+            documents = embedder.embed_documents(texts)
+        tokens = embedder.usage.tokens - before
+        self._progress.stage(f"{name}: embedding {len(queries):,} queries")
+        return ModelVectors(documents, embedder.embed_queries(queries), watch.seconds["embed"], tokens)
+
+    def close(self) -> None:
+        """Let go of the indexes."""
+        self._open.close()
+
+    def __enter__(self) -> Workbench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _or_raise(kept: _Kept | Exception) -> _Kept:
+    if isinstance(kept, Exception):
+        raise kept
+    return kept

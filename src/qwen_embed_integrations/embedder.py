@@ -1,0 +1,285 @@
+"""Embedder: role, instruction and dimensions in front of an engine; checked unit vectors out of it."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal
+
+from qwen_embed_integrations import vectors
+from qwen_embed_integrations.engine import Collector, check_texts
+from qwen_embed_integrations.errors import UnknownModelError, UnknownModelWarning, WrongServerError
+from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from qwen_embed_integrations.engine import EmbeddingEngine, Usage
+    from qwen_embed_integrations.profiles import Role
+    from qwen_embed_integrations.vectors import Float32
+
+LongText = Literal["truncate", "error"]
+
+
+class Embedder:
+    """Embeds queries and documents the way a model's authors meant.
+
+    Make one with `Embedder.served` or `Embedder.local`. It is safe to share between threads and event loops, and is
+    a context manager, sync and async.
+
+    Attributes:
+        profile: What the model wants.
+        instruction: The instruction queries get where the caller gives none; None leaves it to the profile.
+    """
+
+    def __init__(
+        self,
+        engine: EmbeddingEngine,
+        profile: ModelProfile,
+        *,
+        dimensions: int | None = None,
+        instruction: str | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        profile.check_dimensions(dimensions)
+        profile.prefix("query", instruction)
+        self.profile = profile
+        self.instruction = instruction
+        self._engine = engine
+        self._dimensions = dimensions
+        self._show_progress = show_progress
+
+    @classmethod
+    def served(
+        cls,
+        model: str,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        profile: ModelProfile | None = None,
+        dimensions: int | None = None,
+        instruction: str | None = None,
+        batch_size: int = 64,
+        max_concurrency: int = 8,
+        timeout: float = 60.0,
+        max_retries: int = 3,
+        long_text: LongText = "truncate",
+        encoding_format: Literal["auto", "base64", "float"] = "auto",
+        default_headers: Mapping[str, str] | None = None,
+        show_progress: bool = False,
+    ) -> Embedder:
+        """Embed through a server that speaks OpenAI's embeddings API.
+
+        Args:
+            model: Name the server knows the model by; also picks the profile.
+            base_url: Address up to and including `/v1`; `/v1` is added to a bare host.
+            api_key: Sent as a bearer token.
+            profile: What the model wants, where its name does not tell.
+            dimensions: Size of the vectors; None for the model's own.
+            instruction: Replaces the profile's default instruction for queries.
+            batch_size: Texts in one request, at most.
+            max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
+            timeout: Seconds to wait for a reply.
+            max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
+            long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
+            encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
+            default_headers: Sent with every request.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            An embedder; nothing is sent before its first use.
+
+        Raises:
+            InvalidInputError: If an argument cannot be used.
+            WrongServerError: If `model` is a reranker.
+        """
+        from qwen_embed_integrations.served.embedding import ServedEmbeddingEngine  # noqa: PLC0415 loads openai
+
+        known = profile or _served_profile(model)
+        known.check_dimensions(dimensions)
+        engine = ServedEmbeddingEngine(
+            model,
+            known,
+            base_url=base_url,
+            api_key=api_key,
+            dimensions=dimensions if known.sends_dimensions else None,
+            batch_size=batch_size,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            max_retries=max_retries,
+            long_text=long_text,
+            encoding_format=encoding_format,
+            default_headers=default_headers,
+        )
+        return cls(engine, known, dimensions=dimensions, instruction=instruction, show_progress=show_progress)
+
+    @classmethod
+    def local(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        profile: ModelProfile | None = None,
+        dimensions: int | None = None,
+        instruction: str | None = None,
+        token_budget: int | None = None,
+        long_text: LongText = "truncate",
+        show_progress: bool = False,
+    ) -> Embedder:
+        """Embed in this process.
+
+        Args:
+            model: A folder in sentence-transformers layout, or a hub id.
+            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
+            dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"`
+                or `"float16"`.
+            revision: Commit, tag or branch of a hub model.
+            profile: What the model wants, where neither its name nor its files tell.
+            dimensions: Size of the vectors; None for the model's own.
+            instruction: Replaces the profile's default instruction for queries.
+            token_budget: Tokens in one forward pass; None picks by device.
+            long_text: `"truncate"` cuts texts longer than the model reads and warns; `"error"` raises.
+            show_progress: Show a progress bar.
+
+        Returns:
+            An embedder with the model loaded.
+
+        Raises:
+            MissingExtraError: If torch or transformers is not installed.
+            ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
+            InvalidInputError: If an argument cannot be used.
+        """
+        from qwen_embed_integrations.local.embedding import LocalEmbeddingEngine  # noqa: PLC0415 loads torch
+
+        engine = LocalEmbeddingEngine.load(
+            model,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            profile=profile,
+            token_budget=token_budget,
+            long_text=long_text,
+        )
+        return cls(engine, engine.profile, dimensions=dimensions, instruction=instruction, show_progress=show_progress)
+
+    @property
+    def dimensions(self) -> int | None:
+        """Size of the vectors; None for a served model without a profile before its first reply."""
+        return self._dimensions or self.profile.dimensions or self._engine.size
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of everything that shapes the vectors: model, revision, pooling, prompts, dimensions."""
+        return vectors.fingerprint(
+            **self._engine.identity,
+            pooling=self.profile.pooling,
+            query=self.profile.prefix("query", self.instruction),
+            document=self.profile.prefix("document"),
+            dimensions=self._dimensions or self.profile.dimensions,
+        )
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests so far, summed over all calls."""
+        return self._engine.usage
+
+    def embed_queries(self, texts: Iterable[str], *, instruction: str | None = None) -> Float32:
+        """Embed texts that search.
+
+        Args:
+            texts: The queries.
+            instruction: Replaces this object's instruction for this call.
+
+        Returns:
+            Unit vectors of shape `(n, dimensions)`, in order.
+
+        Raises:
+            InvalidInputError: If a text is blank or no string, or the model takes no instruction.
+            QwenEmbedError: If the engine fails; `positions` and `completed` say how far it came.
+        """
+        return self._embed(texts, "query", instruction)
+
+    def embed_documents(self, texts: Iterable[str]) -> Float32:
+        """Embed texts that are searched; see `embed_queries`."""
+        return self._embed(texts, "document", None)
+
+    async def aembed_queries(self, texts: Iterable[str], *, instruction: str | None = None) -> Float32:
+        """Embed texts that search; see `embed_queries`."""
+        return await self._aembed(texts, "query", instruction)
+
+    async def aembed_documents(self, texts: Iterable[str]) -> Float32:
+        """Embed texts that are searched; see `embed_queries`."""
+        return await self._aembed(texts, "document", None)
+
+    def _embed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
+        prompts, collector = self._prepare(texts, role, instruction)
+        with collector.gathering():
+            for batch in self._engine.embed(prompts):
+                collector.add(batch)
+        return collector.result((0, self.dimensions or 0))
+
+    async def _aembed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
+        prompts, collector = self._prepare(texts, role, instruction)
+        with collector.gathering():
+            async with aclosing(self._engine.aembed(prompts)) as batches:
+                async for batch in batches:
+                    collector.add(batch)
+        return collector.result((0, self.dimensions or 0))
+
+    def _prepare(self, texts: Iterable[str], role: Role, instruction: str | None) -> tuple[list[str], Collector]:
+        prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
+        checked = check_texts(texts, parameter="texts")
+        collector = Collector(
+            len(checked),
+            finish=lambda rows: vectors.cut(rows, self._dimensions),
+            parameter="texts",
+            show_progress=self._show_progress,
+        )
+        return ([prefix + text for text in checked] if prefix else checked), collector
+
+    def close(self) -> None:
+        """Release connections, threads and memory."""
+        self._engine.close()
+
+    async def aclose(self) -> None:
+        """Release connections, threads and memory, those of the running event loop too."""
+        await self._engine.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.profile.name!r}, dimensions={self.dimensions})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("An Embedder holds connections or a loaded model; pickle its settings instead.")
+
+
+def _served_profile(model: str) -> ModelProfile:
+    try:
+        profile = profile_for(model)
+    except UnknownModelError:
+        warnings.warn(
+            f"`model` {model!r} has no profile: texts are sent without a prompt and vectors are not checked for size. "
+            "If the model wants a query prompt, pass `profile=ModelProfile(...)`.",
+            UnknownModelWarning,
+            stacklevel=4,
+        )
+        return ModelProfile(name=model, min_dimensions=1)
+    if isinstance(profile, RerankProfile):
+        raise WrongServerError(f"`model` {model!r} is a reranker; use Reranker.")
+    return profile

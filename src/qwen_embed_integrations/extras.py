@@ -1,0 +1,30 @@
+"""Imports of optional dependencies that say which extra to install."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from qwen_embed_integrations.errors import MissingExtraError
+
+
+def require(module: str, *, extra: str) -> Any:
+    """Import a module that an optional extra brings.
+
+    Args:
+        module: Dotted name of the module.
+        extra: Name of the extra in this package's metadata.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        raise MissingExtraError(
+            f"`{missing}` is not installed. Run: pip install 'qwen-embed-integrations[{extra}]'", name=missing
+        ) from error

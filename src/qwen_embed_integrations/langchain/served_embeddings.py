@@ -1,0 +1,39 @@
+"""ServedEmbeddings: an embedding model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qwen_embed_integrations.embedder import Embedder
+from qwen_embed_integrations.langchain.embeddings import EmbedderEmbeddings
+from qwen_embed_integrations.langchain.settings import ServedSettings
+
+
+class ServedEmbeddings(EmbedderEmbeddings, ServedSettings):
+    """Embed through SGLang, vLLM, TEI or any other server that speaks OpenAI's embeddings API.
+
+    Queries get the model's prompt and documents theirs; vectors come back in order, checked and of length 1. Requests
+    run side by side in sync code too, which is all that most vector stores call.
+
+    Example:
+        ```python
+        embeddings = ServedEmbeddings(model="Qwen/Qwen3-Embedding-0.6B", base_url="http://localhost:30000/v1")
+        store = Chroma("docs", embeddings)
+        ```
+
+    Raises:
+        InvalidInputError: If a setting cannot be used. Nothing is sent before the first use.
+        WrongServerError: If `model` is a reranker.
+    """
+
+    encoding_format: Literal["auto", "base64", "float"] = "auto"
+    """How vectors travel; `"auto"` takes base64 where the API is not known to lack it."""
+
+    def _build(self) -> Embedder:
+        return Embedder.served(
+            self.model,
+            dimensions=self.dimensions,
+            instruction=self.query_instruction,
+            encoding_format=self.encoding_format,
+            **self._served(),
+        )

@@ -1,0 +1,30 @@
+"""ServedRerank: a reranker behind a server."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qwen_embed_integrations.langchain.rerank import RerankerCompressor
+from qwen_embed_integrations.langchain.settings import ServedSettings
+from qwen_embed_integrations.reranker import Reranker
+
+
+class ServedRerank(RerankerCompressor, ServedSettings):
+    """Rerank through SGLang, vLLM, TEI, or a server with Cohere's form of request.
+
+    Example:
+        ```python
+        rerank = ServedRerank(model="Qwen/Qwen3-Reranker-0.6B", base_url="http://localhost:30001/v1")
+        retriever = RerankRetriever(retriever=store.as_retriever(search_kwargs={"k": 50}), reranker=rerank, k=5)
+        ```
+
+    Raises:
+        InvalidInputError: If a setting cannot be used. Nothing is sent before the first use.
+        WrongServerError: If `model` is an embedding model.
+    """
+
+    dialect: Literal["auto", "sglang", "vllm", "tei", "cohere"] = "auto"
+    """Form of the request; `"auto"` asks the server what it is."""
+
+    def _build(self) -> Reranker:
+        return Reranker.served(self.model, instruction=self.instruction, dialect=self.dialect, **self._served())

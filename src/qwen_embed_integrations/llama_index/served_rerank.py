@@ -1,0 +1,107 @@
+"""ServedRerank: a reranker behind a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from llama_index.core.callbacks import CallbackManager
+from pydantic import Field
+
+from qwen_embed_integrations.llama_index.rerank import RerankerPostprocessor
+from qwen_embed_integrations.llama_index.settings import ServerSettings, name_of
+from qwen_embed_integrations.reranker import Reranker
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.profiles import RerankProfile
+
+Dialect = Literal["auto", "sglang", "vllm", "tei", "cohere"]
+
+
+class ServedRerank(ServerSettings, RerankerPostprocessor):
+    """Rerank nodes through SGLang, vLLM, TEI or another server with a rerank endpoint.
+
+    The nodes that are given stay as they are; what comes back is a `RankedNode` for each that is kept, best first.
+
+    Example:
+        ```python
+        rerank = ServedRerank("Qwen/Qwen3-Reranker-0.6B", base_url="http://localhost:30001/v1", top_n=5)
+        engine = index.as_query_engine(similarity_top_k=50, node_postprocessors=[rerank])
+        ```
+
+    Args:
+        model: Name the server knows the model by; also picks the profile.
+        base_url: Address up to and including `/v1`; read from `QWEN_EMBED_BASE_URL` where not given.
+        api_key: Sent as a bearer token; read from `QWEN_EMBED_API_KEY` where not given. Pickled, so that worker
+            processes have it, but never part of `to_dict`.
+        top_n: How many nodes to keep; None keeps all.
+        score_threshold: Leaves out nodes that score lower.
+        instruction: Replaces the profile's default instruction.
+        profile: What the model wants, where its name does not tell.
+        dialect: Form of the request; `"auto"` asks the server what it is.
+        batch_size: Documents in one request, at most.
+        max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
+        timeout: Seconds to wait for a reply.
+        max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
+        long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
+        default_headers: Sent with every request.
+        show_progress: Show a progress bar for every call.
+        callback_manager: LlamaIndex callbacks.
+
+    Raises:
+        InvalidInputError: If an argument cannot be used. Nothing is sent before the first use.
+        WrongServerError: If `model` is an embedding model.
+    """
+
+    dialect: Dialect = Field(frozen=True)
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: SecretStr | str | None = None,
+        top_n: int | None = None,
+        score_threshold: float | None = None,
+        instruction: str | None = None,
+        profile: RerankProfile | None = None,
+        dialect: Dialect = "auto",
+        batch_size: int = 64,
+        max_concurrency: int = 8,
+        timeout: float = 60.0,
+        max_retries: int = 3,
+        long_text: LongText = "truncate",
+        default_headers: dict[str, str] | None = None,
+        show_progress: bool = False,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        super().__init__(
+            model=name_of(model),
+            base_url=base_url,
+            api_key=api_key,
+            top_n=top_n,
+            score_threshold=score_threshold,
+            instruction=instruction,
+            profile=profile,
+            dialect=dialect,
+            batch_size=batch_size,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            max_retries=max_retries,
+            long_text=long_text,
+            default_headers=default_headers,
+            show_progress=show_progress,
+            callback_manager=callback_manager or CallbackManager([]),
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name LlamaIndex serialises this class by."""
+        return "ServedRerank"
+
+    def _build(self) -> Reranker:
+        return Reranker.served(
+            self.model, profile=self.profile, instruction=self.instruction, dialect=self.dialect, **self._served()
+        )

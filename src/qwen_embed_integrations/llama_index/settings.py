@@ -1,0 +1,194 @@
+"""What all classes here share: settings that copy, pickle and serialise, and the core object built from them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Callable  # noqa: TC003 pydantic reads the annotations at runtime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
+
+from qwen_embed_integrations.embedder import LongText  # noqa: TC001 as above
+from qwen_embed_integrations.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from qwen_embed_integrations.engine import Usage
+
+T = TypeVar("T")
+
+
+class Built(Generic[T]):
+    """Holds what is built at its first use. Deep copies and pickles start empty; all are equal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._value: T | None = None
+
+    def get(self, build: Callable[[], T]) -> T:
+        """Return what was built, building it if need be, once however many threads ask."""
+        with self._lock:
+            if self._value is None:
+                self._value = build()
+            return self._value
+
+    def take(self) -> T | None:
+        """Return what was built, if anything, and forget it."""
+        with self._lock:
+            value, self._value = self._value, None
+            return value
+
+    def __reduce__(self) -> Any:
+        return Built, ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Built)
+
+    def __hash__(self) -> int:
+        return hash(Built)
+
+
+class CoreSettings(BaseModel):
+    """Settings of an embedder or a reranker, and the object built from them.
+
+    What the built object depends on is frozen: `model_copy(update={...})` makes an object with other settings.
+    """
+
+    # Keys and headers may be among the input, so errors must not quote it.
+    model_config = ConfigDict(
+        extra="forbid", protected_namespaces=(), hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    long_text: LongText = Field(frozen=True)
+    show_progress: bool = Field(frozen=True, exclude=True)
+
+    _built: Built[Any] = PrivateAttr(default_factory=Built)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Wrong settings and missing weights should fail here, and with the core's own errors.
+        self._built.get(self._build)
+
+    @abstractmethod
+    def _build(self) -> Any:
+        """Make the core object."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests so far, summed over all calls."""
+        spent: Usage = self._built.get(self._build).usage
+        return spent
+
+    def close(self) -> None:
+        """Release connections, threads and memory; the next use builds them anew."""
+        if (built := self._built.take()) is not None:
+            built.close()
+
+    async def aclose(self) -> None:
+        """Release connections, threads and memory, those of the running event loop too; see `close`."""
+        if (built := self._built.take()) is not None:
+            await built.aclose()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Make a copy, with other settings if wanted; its core object is built at first use."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied._built = Built()  # noqa: SLF001 its own class
+        return copied
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = type(self).model_fields.get(name)
+        if field is not None and field.frozen:
+            raise InvalidInputError(
+                f"`{name}` cannot be changed, since it is in use. Make another object: "
+                f"model_copy(update={{{name!r}: ...}}).",
+                parameter=name,
+            )
+        super().__setattr__(name, value)
+
+
+class ServerSettings(CoreSettings):
+    """Settings of a model behind HTTP."""
+
+    base_url: str = Field(frozen=True)
+    api_key: SecretStr | None = Field(frozen=True, exclude=True)
+    batch_size: int = Field(frozen=True, exclude=True)
+    max_concurrency: int = Field(frozen=True, exclude=True)
+    timeout: float = Field(frozen=True, exclude=True)
+    max_retries: int = Field(frozen=True, exclude=True)
+    default_headers: dict[str, str] | None = Field(frozen=True, exclude=True, repr=False)
+
+    def __init__(self, *, base_url: str | None, api_key: SecretStr | str | None, **settings: Any) -> None:
+        address = base_url or os.environ.get("QWEN_EMBED_BASE_URL")
+        if not address:
+            raise InvalidInputError(
+                "`base_url` is not given and QWEN_EMBED_BASE_URL is not set. Pass the server's address, such as "
+                "http://localhost:30000/v1.",
+                parameter="base_url",
+            )
+        key = api_key or os.environ.get("QWEN_EMBED_API_KEY") or None
+        super().__init__(base_url=address, api_key=key, **settings)
+
+    @field_serializer("base_url")
+    def _without_credentials(self, base_url: str) -> str:
+        from qwen_embed_integrations.served.connection import without_credentials  # noqa: PLC0415 loads openai
+
+        return without_credentials(base_url)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, self._without_credentials(value) if name == "base_url" else value
+
+    def _served(self) -> dict[str, Any]:
+        """Return the arguments that served embedders and rerankers share."""
+        return {
+            "base_url": self.base_url,
+            "api_key": self.api_key and self.api_key.get_secret_value(),
+            "batch_size": self.batch_size,
+            "max_concurrency": self.max_concurrency,
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "default_headers": self.default_headers,
+            "long_text": self.long_text,
+            "show_progress": self.show_progress,
+        }
+
+
+class LocalSettings(CoreSettings):
+    """Settings of a model in this process."""
+
+    revision: str | None = Field(frozen=True)
+    device: str = Field(frozen=True, exclude=True)
+    dtype: str = Field(frozen=True, exclude=True)
+    token_budget: int | None = Field(frozen=True, exclude=True)
+
+    def __init__(self, **settings: Any) -> None:
+        # Stated for type checkers, which would take the fields of this class for all there are.
+        super().__init__(**settings)
+
+    def _local(self) -> dict[str, Any]:
+        """Return the arguments that local embedders and rerankers share."""
+        return {
+            "revision": self.revision,
+            "device": self.device,
+            "dtype": self.dtype,
+            "token_budget": self.token_budget,
+            "long_text": self.long_text,
+            "show_progress": self.show_progress,
+        }
+
+
+def name_of(model: str | Path | None) -> str:
+    """Return the name a model was given by.
+
+    Raises:
+        InvalidInputError: If there is none.
+    """
+    if not model:
+        raise InvalidInputError("`model` is not given; pass the model's name.", parameter="model")
+    return os.fspath(model)

@@ -1,0 +1,1 @@
+"""Models in this process: loading, packing, pooling, scoring; one worker that all callers share."""

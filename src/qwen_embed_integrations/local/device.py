@@ -1,0 +1,81 @@
+"""Where to compute, and in which precision."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from qwen_embed_integrations.errors import InvalidInputError
+
+logger = logging.getLogger(__name__)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Tokens in one forward pass: enough to fill the cores or the card, little enough to keep activations small.
+_CPU_TOKENS = 2048
+_GPU_TOKENS = 32768
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device asked for, or the best there is.
+
+    Raises:
+        InvalidInputError: If there is no such device here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidInputError(
+            f"`device` is {device!r}, which cannot be used here: {str(error).splitlines()[0]}", parameter="device"
+        ) from error
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the precision asked for, or bfloat16 where the hardware multiplies it fast, else float32.
+
+    Raises:
+        InvalidInputError: If it is none of the three, or float16 on a CPU, which emulates it many times slower.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+    if dtype not in _DTYPES:
+        raise InvalidInputError(
+            f"`dtype` is {dtype!r}; it must be 'auto', {', '.join(map(repr, _DTYPES))}.", parameter="dtype"
+        )
+    if dtype == "float16" and device.type == "cpu":
+        raise InvalidInputError(
+            "`dtype` is 'float16', which CPUs multiply many times slower than 'float32'; use 'auto'.",
+            parameter="dtype",
+        )
+    return _DTYPES[dtype]
+
+
+def choose_token_budget(token_budget: int | None, device: torch.device) -> int:
+    """Return how many tokens go into one forward pass.
+
+    Raises:
+        InvalidInputError: If the number asked for is below 1.
+    """
+    if token_budget is None:
+        return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
+    if isinstance(token_budget, bool) or not isinstance(token_budget, int) or token_budget < 1:
+        raise InvalidInputError(
+            f"`token_budget` is {token_budget!r}; it must be a whole number of at least 1.", parameter="token_budget"
+        )
+    return token_budget
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        can = torch.cpu.get_capabilities()
+        return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    return False

@@ -1,0 +1,137 @@
+"""Embeddings in this process: tokenize, run packed, pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from qwen_embed_integrations.engine import check_long_text
+from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
+from qwen_embed_integrations.local.engine import LocalEngine
+from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.modules import read_recipe
+from qwen_embed_integrations.local.packing import TokenStates, token_states
+from qwen_embed_integrations.local.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.local.modules import Recipe
+    from qwen_embed_integrations.profiles import ModelProfile, Pooling
+    from qwen_embed_integrations.vectors import Float32
+
+_POOL: dict[Pooling, Callable[[TokenStates], torch.Tensor]] = {
+    "last": TokenStates.last,
+    "cls": TokenStates.first,
+    "mean": TokenStates.mean,
+}
+
+
+class LocalEmbeddingEngine(LocalEngine):
+    """Turns finished texts into vectors in this process.
+
+    Attributes:
+        profile: What the model wants, read from its files.
+        identity: What the vectors depend on beside prompts and dimensions.
+        size: Size of the vectors.
+    """
+
+    def __init__(
+        self,
+        files: CheckpointFiles,
+        recipe: Recipe,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        token_budget: int,
+    ) -> None:
+        dense = [_Dense(files, path, model.device) for path in recipe.dense]
+        pool = _POOL[recipe.profile.pooling or "mean"]
+
+        @torch.inference_mode()
+        def compute(sequences: Sequence[Sequence[int]]) -> Float32:
+            pooled = pool(token_states(model, sequences, tokenizer.pad)).float()
+            for layer in dense:
+                pooled = layer(pooled)
+            rows: Float32 = pooled.cpu().numpy()
+            return rows
+
+        super().__init__(compute, token_budget)
+        self.profile = recipe.profile
+        self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}
+        self.size: int | None = recipe.profile.dimensions
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str,
+        dtype: str,
+        revision: str | None,
+        profile: ModelProfile | None,
+        token_budget: int | None,
+        long_text: LongText,
+    ) -> LocalEmbeddingEngine:
+        """Load a model; see `Embedder.local`."""
+        check_long_text(long_text)
+        place = choose_device(device)
+        precision = choose_dtype(dtype, place)
+        budget = choose_token_budget(token_budget, place)
+        files = CheckpointFiles(model, revision)
+        recipe = read_recipe(files, profile)
+        tokenizer = Tokenizer(
+            files,
+            max_tokens=recipe.profile.max_tokens,
+            long_text=long_text,
+            appended_token=recipe.profile.appended_token,
+            lower_case=recipe.lower_case,
+        )
+        loaded = load_model(AutoModel, files, device=place, dtype=precision, unused=("pooler.",))
+        return cls(files, recipe, loaded, tokenizer, token_budget=budget)
+
+    def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """Yield vectors in parts."""
+        return self.run(texts, self._tokenizer.encode)
+
+    def aembed(self, texts: Sequence[str]) -> AsyncGenerator[Batch, None]:
+        """Yield vectors in parts."""
+        return self.arun(texts, self._tokenizer.encode)
+
+
+class _Dense:
+    """A sentence-transformers Dense module: a linear layer and an activation."""
+
+    def __init__(self, files: CheckpointFiles, path: str, device: torch.device) -> None:
+        settings: dict[str, Any] = files.read_json(f"{path}/config.json")
+        if settings.get("use_residual") or settings.get("module_input_name", "sentence_embedding") != (
+            "sentence_embedding"
+        ):
+            raise ModelLoadError(f"`model` {files.name!r} has a Dense module at {path!r} of an unsupported form.")
+        name = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh"))
+        activation = getattr(torch.nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
+        weights = files.folder / path / "model.safetensors"
+        if activation is None or not weights.is_file():
+            raise ModelLoadError(
+                f"`model` {files.name!r} has a Dense module at {path!r} whose activation ({name}) is unknown or whose "
+                "model.safetensors is missing."
+            )
+        tensors = load_file(weights, device=str(device))
+        self._weight = tensors["linear.weight"].float()
+        self._bias = tensors["linear.bias"].float() if "linear.bias" in tensors else None
+        self._activation = activation()
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self._activation(torch.nn.functional.linear(rows, self._weight, self._bias))
+        return out

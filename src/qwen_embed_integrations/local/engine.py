@@ -1,0 +1,120 @@
+"""What local embedding and local reranking share: a worker, windows of texts, usage."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+from qwen_embed_integrations.engine import Batch, Usage
+from qwen_embed_integrations.errors import ModelOutputError, QwenEmbedError
+from qwen_embed_integrations.local.worker import Worker
+from qwen_embed_integrations.vectors import unusable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from qwen_embed_integrations.local.tokens import Tokens
+    from qwen_embed_integrations.local.worker import Answer, Compute
+
+T = TypeVar("T")
+
+# Texts handed to the worker at once. Sorting by length needs many; memory and progress want few.
+_WINDOW = 2048
+_WINDOWS_AHEAD = 2
+
+
+class LocalEngine:
+    """A model in this process, shared by all callers."""
+
+    def __init__(self, compute: Compute, token_budget: int) -> None:
+        self._worker = Worker(compute, token_budget)
+        self._usage = Usage()
+        self._lock = threading.Lock()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self._usage
+
+    def run(self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
+        """Compute the texts a window at a time, keeping the worker one window ahead."""
+        ahead: deque[tuple[int, Future[Answer]]] = deque()
+        try:
+            for window in self._windows(texts, tokenize, ahead):
+                start, future = window
+                yield from self._batches(start, _result(start, future.result))
+        finally:
+            _cancel(ahead)
+
+    async def arun(
+        self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]
+    ) -> AsyncGenerator[Batch, None]:
+        """Compute the texts a window at a time, keeping the worker one window ahead."""
+        ahead: deque[tuple[int, Future[Answer]]] = deque()
+        try:
+            for start, future in self._windows(texts, tokenize, ahead):
+                waiting = asyncio.wrap_future(future)
+                await asyncio.wait([waiting])
+                for batch in self._batches(start, _result(start, waiting.result)):
+                    yield batch
+        finally:
+            _cancel(ahead)
+
+    def _windows(
+        self,
+        texts: Sequence[str],
+        tokenize: Callable[[Sequence[str]], Tokens],
+        ahead: deque[tuple[int, Future[Answer]]],
+    ) -> Iterator[tuple[int, Future[Answer]]]:
+        for start in range(0, len(texts), _WINDOW):
+            window = texts[start : start + _WINDOW]
+            ahead.append((start, self._worker.submit(lambda window=window: tokenize(window))))  # type: ignore[misc]
+            if len(ahead) >= _WINDOWS_AHEAD:
+                yield ahead[0]
+                ahead.popleft()
+        while ahead:
+            yield ahead[0]
+            ahead.popleft()
+
+    def _batches(self, start: int, answer: Answer) -> Iterator[Batch]:
+        with self._lock:
+            self._usage += Usage(answer.tokens)
+        bad = unusable(answer.values).tolist()
+        good = sorted(set(range(len(answer.values))) - set(bad)) if bad else range(len(answer.values))
+        yield Batch(
+            [start + at for at in good],
+            answer.values[list(good)] if bad else answer.values,
+            shortened=[start + at for at in answer.shortened],
+        )
+        if bad:
+            wrong = [start + at for at in bad]
+            error = ModelOutputError(
+                f"The model gave NaN, infinite or all-zero values for the texts at {', '.join(map(str, wrong[:10]))}. "
+                "In float16 this is usually overflow: use dtype='bfloat16' or 'float32'."
+            )
+            error.positions = tuple(wrong)
+            yield Batch((), answer.values[:0], failure=error)
+
+    def close(self) -> None:
+        """End the worker; the model goes with this object."""
+        self._worker.close()
+
+    async def aclose(self) -> None:
+        """End the worker; the model goes with this object."""
+        self.close()
+
+
+def _result(start: int, result: Callable[[], Answer]) -> Answer:
+    try:
+        return result()
+    except QwenEmbedError as error:
+        error.positions = tuple(start + at for at in error.positions)
+        raise
+
+
+def _cancel(ahead: deque[tuple[int, Future[Answer]]]) -> None:
+    for _, future in ahead:
+        future.cancel()

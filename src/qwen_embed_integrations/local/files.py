@@ -1,0 +1,122 @@
+"""The files of a checkpoint: where they are, and that they are whole, safe and of a kind that loads rightly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import OfflineModeIsEnabled
+
+from qwen_embed_integrations.errors import ModelLoadError
+
+_SAMPLE = 2**20
+
+# No code and no pickle: *.py and *.bin are never fetched.
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_UNWANTED = ["onnx/*", "openvino/*", "*.onnx.json"]
+
+
+class CheckpointFiles:
+    """A folder with a model in it.
+
+    Attributes:
+        name: The hub id, or the folder's own name.
+        folder: Where it lies.
+        config: Its `config.json`.
+    """
+
+    def __init__(self, model: str | Path, revision: str | None = None) -> None:
+        self.folder = _locate(model, revision)
+        self.name = self.folder.resolve().name if Path(model).is_dir() else str(model)
+        config = self.read_json("config.json")
+        if not isinstance(config, dict):
+            raise ModelLoadError(
+                f"`model` {self.name!r} has no config.json in {self.folder}; a model folder holds config.json, "
+                "tokenizer.json and *.safetensors."
+            )
+        self.config: dict[str, Any] = config
+        self._refuse_unsafe_weights()
+        self._refuse_jina_bert()
+
+    @property
+    def model_type(self) -> str:
+        """The architecture family, as transformers names it."""
+        return str(self.config.get("model_type", ""))
+
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file of the folder says, or None where there is none.
+
+        Raises:
+            ModelLoadError: If it is no JSON.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelLoadError(f"{path} is no JSON: {error}") from error
+
+    def digest(self) -> str:
+        """Return a short hash of what is in the folder: its settings whole, its weights by size, header and ends.
+
+        The same model gives the same digest wherever it lies, and a retrained one another.
+        """
+        found = hashlib.sha256()
+        for path in sorted((*self.folder.glob("*.json"), *self.folder.glob("*.safetensors"))):
+            size = path.stat().st_size
+            found.update(f"{path.name} {size}".encode())
+            with path.open("rb") as file:
+                found.update(file.read(_SAMPLE))
+                if size > _SAMPLE:
+                    file.seek(max(size - _SAMPLE, _SAMPLE))
+                    found.update(file.read())
+        return found.hexdigest()[:16]
+
+    def _refuse_unsafe_weights(self) -> None:
+        weights = sorted(self.folder.glob("*.safetensors"))
+        if not weights:
+            pickled = sorted(path.name for pattern in ("*.bin", "*.pt") for path in self.folder.glob(pattern))
+            if pickled:
+                raise ModelLoadError(
+                    f"`model` {self.name!r} has its weights in {', '.join(pickled)}, a pickle that could run code. "
+                    "Convert it with transformers' save_pretrained, or take a revision with *.safetensors."
+                )
+            raise ModelLoadError(f"`model` {self.name!r} has no weights: no *.safetensors in {self.folder}.")
+
+    def _refuse_jina_bert(self) -> None:
+        # Its config says model_type "bert", so a plain load would fill half the model with random numbers.
+        # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
+        if self.config.get("position_embedding_type") == "alibi" or self.config.get("feed_forward_type") in {
+            "geglu",
+            "reglu",
+        }:
+            raise ModelLoadError(
+                f"`model` {self.name!r} is a JinaBERT (jina-embeddings-v2) checkpoint, which this version does not "
+                "load yet; as a plain BERT it would give random vectors. Serve it with text-embeddings-inference or "
+                "llama.cpp and use Embedder.served."
+            )
+
+
+def _locate(model: str | Path, revision: str | None) -> Path:
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder
+    name = str(model)
+    if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelLoadError(f"`model` {name!r} is no folder.")
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+    except HFValidationError as error:
+        raise ModelLoadError(f"`model` {name!r} is neither a folder nor a hub id: {error}") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ModelLoadError(
+            f"`model` {name!r} is no folder here, and the hub cannot be reached (or HF_HUB_OFFLINE is set) to fetch "
+            "it. Pass the path of a downloaded model."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelLoadError(f"`model` {name!r} could not be fetched from the hub: {error}") from error

@@ -1,0 +1,214 @@
+"""Reranking in this process: prompts whose last position says yes or no, and cross-encoders."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from qwen_embed_integrations.engine import check_long_text
+from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError, UnknownModelWarning
+from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
+from qwen_embed_integrations.local.engine import LocalEngine
+from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.packing import padded, token_states
+from qwen_embed_integrations.local.tokens import Pair, Tokenizer, Tokens
+from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.local.worker import Compute
+
+    # Tokenizes documents with their query and instruction.
+    Pairing = Callable[[str, str | None, Sequence[str]], Tokens]
+
+
+class LocalRerankEngine(LocalEngine):
+    """Scores documents against a query in this process.
+
+    Attributes:
+        profile: What the model wants.
+    """
+
+    def __init__(self, profile: RerankProfile, compute: Compute, pair: Pairing, token_budget: int) -> None:
+        super().__init__(compute, token_budget)
+        self.profile = profile
+        self._pair = pair
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str,
+        dtype: str,
+        revision: str | None,
+        profile: RerankProfile | None,
+        token_budget: int | None,
+        long_text: LongText,
+    ) -> LocalRerankEngine:
+        """Load a model; see `Reranker.local`."""
+        check_long_text(long_text)
+        place = choose_device(device)
+        precision = choose_dtype(dtype, place)
+        budget = choose_token_budget(token_budget, place)
+        files = CheckpointFiles(model, revision)
+        known = profile or _read_profile(files)
+        if known.method == "token_logits" and known.architecture != "qwen3":
+            raise ModelLoadError(
+                f"`model` {files.name!r} is prompted piece by piece, which this version does not do in process yet. "
+                "Serve it and use Reranker.served."
+            )
+        tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=long_text)
+        if known.method == "token_logits":
+            classifies = str((files.config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
+            auto_class = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
+            loaded = load_model(auto_class, files, device=place, dtype=precision)
+            compute = _token_logits(loaded, _head(loaded, known, tokenizer), tokenizer.pad)
+            pair: Pairing = partial(_prompts, known, tokenizer)
+        else:
+            loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision)
+            _require_one_label(files, loaded)
+            typed = "token_type_ids" in tokenizer.raw.model_input_names
+            compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)
+            pair = partial(_pairs, tokenizer)
+        return cls(known, compute, pair, budget)
+
+    def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
+        """Yield scores in parts."""
+        return self.run(documents, partial(self._pair, query, instruction))
+
+    def arerank(self, query: str, documents: Sequence[str], instruction: str | None) -> AsyncGenerator[Batch, None]:
+        """Yield scores in parts."""
+        return self.arun(documents, partial(self._pair, query, instruction))
+
+
+def _read_profile(files: CheckpointFiles) -> RerankProfile:
+    try:
+        found = profile_for(files.name)
+    except UnknownModelError:
+        found = None
+    modules = files.read_json("modules.json") or ()
+    pools = any(str(module.get("type", "")).endswith("Pooling") for module in modules)
+    if isinstance(found, ModelProfile) or (found is None and pools):
+        raise ModelLoadError(f"`model` {files.name!r} is an embedding model; use Embedder.local.")
+    if found is not None:
+        return found
+    architecture = str((files.config.get("architectures") or [""])[0])
+    if architecture.startswith("Qwen3For"):
+        warnings.warn(
+            f"`model` {files.name!r} has no profile; it is prompted as Qwen3-Reranker is. Pass `profile=` if it was "
+            "trained otherwise.",
+            UnknownModelWarning,
+            stacklevel=5,
+        )
+        qwen3 = profile_for("Qwen/Qwen3-Reranker-0.6B")
+        if isinstance(qwen3, RerankProfile):
+            return replace(qwen3, name=files.name, parameters=None)
+    if architecture.endswith("ForSequenceClassification"):
+        return RerankProfile(name=files.name, architecture=files.model_type)
+    raise ModelLoadError(
+        f"`model` {files.name!r} is a {architecture or 'nameless architecture'}, which is no known reranker. Qwen3 "
+        "rerankers and sequence-classification cross-encoders are; others need profile=RerankProfile(...)."
+    )
+
+
+# --- a prompt whose last position says yes or no -----------------------------------------------------------------
+
+
+def _head(model: PreTrainedModel, profile: RerankProfile, tokenizer: Tokenizer) -> torch.Tensor:
+    """Return the direction whose product with the last state is logit(true) - logit(false), in float32."""
+    score = getattr(model, "score", None)
+    if score is not None:  # a conversion that kept only this direction
+        row: torch.Tensor = score.weight.float().squeeze(0)
+        return row
+    rows = [tokenizer.raw.convert_tokens_to_ids(token) for token in (profile.true_token, profile.false_token)]
+    if any(row is None or row == tokenizer.raw.unk_token_id for row in rows):
+        raise ModelLoadError(
+            f"{profile.name} compares the tokens {profile.true_token!r} and {profile.false_token!r}, and the tokenizer "
+            "does not have both."
+        )
+    weight = cast("Any", model).get_output_embeddings().weight.float()
+    return torch.as_tensor(weight[rows[0]] - weight[rows[1]])
+
+
+def _token_logits(model: PreTrainedModel, head: torch.Tensor, pad: int) -> Compute:
+    base = cast("PreTrainedModel", model.base_model)
+
+    @torch.inference_mode()
+    def compute(sequences: Sequence[Sequence[int]]) -> Any:
+        # Only the last position and two rows of the vocabulary matter.
+        return torch.sigmoid(token_states(base, sequences, pad).last().float() @ head).cpu().numpy()
+
+    return compute
+
+
+def _prompts(
+    profile: RerankProfile,
+    tokenizer: Tokenizer,
+    query: str,
+    instruction: str | None,
+    documents: Sequence[str],
+) -> Tokens:
+    # As in the official recipe (QwenLM/Qwen3-Embedding README): prefix and suffix are tokenized apart, and only what
+    # stands between them is cut.
+    lead = profile.lead(query, instruction).removeprefix(profile.prefix)
+    tail = profile.tail.removesuffix(profile.suffix)
+    opening, closing = (
+        tokenizer.raw.encode(part, add_special_tokens=False) for part in (profile.prefix, profile.suffix)
+    )
+    bodies = tokenizer.encode(
+        [lead + document + tail for document in documents],
+        reserved=len(opening) + len(closing),
+        parameter="documents",
+    )
+    return Tokens([opening + body + closing for body in bodies.sequences], bodies.shortened)
+
+
+# --- a classification head over the pair -------------------------------------------------------------------------
+
+
+def _cross_encoder(
+    model: PreTrainedModel, pad: int, activation: Callable[[torch.Tensor], torch.Tensor], *, typed: bool
+) -> Compute:
+    @torch.inference_mode()
+    def compute(pairs: Sequence[Pair]) -> Any:
+        ids, mask = padded([pair.ids for pair in pairs], pad, model.device)
+        types, _ = padded([pair.types for pair in pairs], 0, model.device)
+        logits = model(input_ids=ids, attention_mask=mask, **({"token_type_ids": types} if typed else {})).logits
+        return activation(logits[:, 0].float()).cpu().numpy()
+
+    return compute
+
+
+def _pairs(tokenizer: Tokenizer, query: str, _instruction: str | None, documents: Sequence[str]) -> Tokens:
+    return tokenizer.encode_pairs(query, documents)
+
+
+def _activation(files: CheckpointFiles) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what turns logits into scores: the checkpoint's own choice, else a sigmoid, as CrossEncoder does."""
+    stored = (files.config.get("sentence_transformers") or {}).get("activation_fn")
+    name = str(stored or files.config.get("sbert_ce_default_activation_function") or "torch.nn.Sigmoid")
+    activation = getattr(torch.nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
+    if activation is None:
+        raise ModelLoadError(f"`model` {files.name!r} asks for the activation {name!r}, which is not one of torch's.")
+    made: Callable[[torch.Tensor], torch.Tensor] = activation()
+    return made
+
+
+def _require_one_label(files: CheckpointFiles, model: PreTrainedModel) -> None:
+    if model.config.num_labels != 1:
+        raise ModelLoadError(
+            f"`model` {files.name!r} classifies into {model.config.num_labels} labels; a reranker has one."
+        )

@@ -1,0 +1,146 @@
+"""Texts to token ids: whole, cut where they must be, and ended as the model wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoTokenizer
+
+from qwen_embed_integrations.errors import ModelLoadError, TextTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.local.files import CheckpointFiles
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenized texts.
+
+    Attributes:
+        sequences: Token ids of each text; `Pair`s for cross-encoders.
+        shortened: Positions of the texts that were cut.
+    """
+
+    sequences: Sequence[Any]
+    shortened: list[int]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two texts in one sequence, and which token belongs to which."""
+
+    ids: list[int]
+    types: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer, checked after loading.
+
+    Attributes:
+        max_tokens: Longest input, special tokens included.
+        pad: Token id for padding.
+    """
+
+    def __init__(
+        self,
+        files: CheckpointFiles,
+        *,
+        max_tokens: int | None,
+        long_text: LongText,
+        appended_token: str | None = None,
+        lower_case: bool = False,
+    ) -> None:
+        try:
+            self.raw: Any = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
+        except (OSError, ValueError) as error:
+            raise ModelLoadError(f"`model` {files.name!r} has no tokenizer that can be loaded: {error}") from error
+        limits = [max_tokens, files.config.get("max_position_embeddings"), self.raw.model_max_length]
+        # RoBERTa's position table starts behind the padding id.
+        if files.model_type in {"roberta", "xlm-roberta", "camembert"} and limits[1]:
+            limits[1] -= files.config.get("pad_token_id", 1) + 1
+        # transformers marks "no limit known" by a number far above any real one, which min() passes over.
+        self.max_tokens = int(min(limit for limit in limits if limit is not None))
+        self.pad = self.raw.pad_token_id if self.raw.pad_token_id is not None else 0
+        self._long_text = long_text
+        self._lower_case = lower_case
+        self._missing_end = self._find_missing_end(files, appended_token)
+
+    def _find_missing_end(self, files: CheckpointFiles, appended_token: str | None) -> list[int]:
+        # Early snapshots and conversions lack the post-processor that appends it, and the vector is pooled from it:
+        # https://github.com/QwenLM/Qwen3-Embedding/issues/54
+        if appended_token is None:
+            return []
+        wanted = self.raw.convert_tokens_to_ids(appended_token)
+        if wanted is None or wanted == self.raw.unk_token_id:
+            raise ModelLoadError(
+                f"`model` {files.name!r} has no token {appended_token!r} to end inputs with; is it the right tokenizer?"
+            )
+        return [] if self.raw("x")["input_ids"][-1:] == [wanted] else [wanted]
+
+    def encode(self, texts: Sequence[str], *, reserved: int = 0, parameter: str = "texts") -> Tokens:
+        """Tokenize texts with their special tokens.
+
+        Args:
+            texts: The texts.
+            reserved: Tokens to leave room for.
+            parameter: What the texts are called, for messages.
+
+        Raises:
+            TextTooLongError: If a text is too long and `long_text` is `"error"`.
+        """
+        if self._lower_case:
+            texts = [text.lower() for text in texts]
+        room = self.max_tokens - len(self._missing_end) - reserved
+        ids: list[list[int]] = self._tokenize(list(texts))["input_ids"]
+        long = self._too_long(ids, room, parameter)
+        for at in long:
+            # The tokenizer's own truncation keeps the special tokens at the end.
+            ids[at] = self._tokenize(texts[at], truncation=True, max_length=room)["input_ids"]
+        if self._missing_end:
+            ids = [each + self._missing_end for each in ids]
+        return Tokens(ids, long)
+
+    def encode_pairs(self, query: str, documents: Sequence[str]) -> Tokens:
+        """Tokenize a query with each document, as sequence-classification models read pairs.
+
+        Args:
+            query: First of each pair.
+            documents: Second of each pair.
+
+        Raises:
+            TextTooLongError: If a pair is too long and `long_text` is `"error"`.
+        """
+        pairs = self._tokenize([query] * len(documents), list(documents))
+        long = self._too_long(pairs["input_ids"], self.max_tokens, "documents")
+        found = [self._pair(pairs, at) for at in range(len(documents))]
+        for at in long:
+            # The longer of the two is cut first, as sentence-transformers' CrossEncoder does.
+            cut = self._tokenize([query], [documents[at]], truncation="longest_first", max_length=self.max_tokens)
+            found[at] = self._pair(cut, 0)
+        return Tokens(found, long)
+
+    def _tokenize(self, *texts: Any, **options: Any) -> Any:
+        return self.raw(*texts, return_attention_mask=False, verbose=False, **options)
+
+    @staticmethod
+    def _pair(encoded: Any, at: int) -> Pair:
+        ids = encoded["input_ids"][at]
+        return Pair(ids, encoded["token_type_ids"][at] if "token_type_ids" in encoded else [0] * len(ids))
+
+    def _too_long(self, ids: Sequence[Sequence[int]], room: int, parameter: str) -> list[int]:
+        long = [at for at, each in enumerate(ids) if len(each) > room]
+        if long and self._long_text == "error":
+            raise TextTooLongError(
+                f"`{parameter}` at {', '.join(map(str, long[:10]))} have up to {max(len(ids[at]) for at in long)} "
+                f"tokens where {room} fit. Split them, or pass long_text='truncate'.",
+                parameter=parameter,
+                positions=long,
+            )
+        return long

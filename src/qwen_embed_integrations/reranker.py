@@ -1,0 +1,273 @@
+"""Reranker: a query and documents in front of an engine; checked scores, best first, out of it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from qwen_embed_integrations.engine import Collector, check_texts
+from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
+from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import RerankEngine, Usage
+    from qwen_embed_integrations.vectors import Float32
+
+
+class RankedDocument(NamedTuple):
+    """Where a document stood in the list that was given, and how well it fits the query.
+
+    Attributes:
+        index: Position in the list.
+        score: Relevance; higher is better. From 0 to 1 for the models that have a profile.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a pair
+    score: float
+
+
+class Reranker:
+    """Orders documents by how well they answer a query.
+
+    Make one with `Reranker.served` or `Reranker.local`. It is safe to share between threads and event loops, and is
+    a context manager, sync and async.
+
+    Attributes:
+        profile: What the model wants.
+        instruction: The instruction used where the caller gives none; None leaves it to the profile.
+    """
+
+    def __init__(
+        self,
+        engine: RerankEngine,
+        profile: RerankProfile,
+        *,
+        instruction: str | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.profile = profile
+        self.instruction = instruction
+        self._engine = engine
+        self._show_progress = show_progress
+
+    @classmethod
+    def served(
+        cls,
+        model: str,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        profile: RerankProfile | None = None,
+        instruction: str | None = None,
+        dialect: Literal["auto", "sglang", "vllm", "tei", "cohere"] = "auto",
+        batch_size: int = 64,
+        max_concurrency: int = 8,
+        timeout: float = 60.0,
+        max_retries: int = 3,
+        long_text: LongText = "truncate",
+        default_headers: Mapping[str, str] | None = None,
+        show_progress: bool = False,
+    ) -> Reranker:
+        """Rerank through a server.
+
+        Args:
+            model: Name the server knows the model by; also picks the profile.
+            base_url: Address up to and including `/v1`; `/v1` is added to a bare host.
+            api_key: Sent as a bearer token.
+            profile: What the model wants, where its name does not tell.
+            instruction: Replaces the profile's default instruction.
+            dialect: Form of the request; `"auto"` asks the server what it is.
+            batch_size: Documents in one request, at most.
+            max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
+            timeout: Seconds to wait for a reply.
+            max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
+            long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
+            default_headers: Sent with every request.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            A reranker; nothing is sent before its first use.
+
+        Raises:
+            InvalidInputError: If an argument cannot be used.
+            WrongServerError: If `model` is an embedding model.
+        """
+        from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
+
+        known = profile or _served_profile(model)
+        engine = ServedRerankEngine(
+            model,
+            base_url=base_url,
+            api_key=api_key,
+            dialect=dialect,
+            batch_size=batch_size,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            max_retries=max_retries,
+            long_text=long_text,
+            default_headers=default_headers,
+        )
+        return cls(engine, known, instruction=instruction, show_progress=show_progress)
+
+    @classmethod
+    def local(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        revision: str | None = None,
+        profile: RerankProfile | None = None,
+        instruction: str | None = None,
+        token_budget: int | None = None,
+        long_text: LongText = "truncate",
+        show_progress: bool = False,
+    ) -> Reranker:
+        """Rerank in this process.
+
+        Args:
+            model: A folder or a hub id.
+            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
+            dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"`
+                or `"float16"`.
+            revision: Commit, tag or branch of a hub model.
+            profile: What the model wants, where neither its name nor its files tell.
+            instruction: Replaces the profile's default instruction.
+            token_budget: Tokens in one forward pass; None picks by device.
+            long_text: `"truncate"` cuts documents that do not fit the model and warns; `"error"` raises.
+            show_progress: Show a progress bar.
+
+        Returns:
+            A reranker with the model loaded.
+
+        Raises:
+            MissingExtraError: If torch or transformers is not installed.
+            ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
+        """
+        from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
+
+        engine = LocalRerankEngine.load(
+            model,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            profile=profile,
+            token_budget=token_budget,
+            long_text=long_text,
+        )
+        return cls(engine, engine.profile, instruction=instruction, show_progress=show_progress)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests so far, summed over all calls."""
+        return self._engine.usage
+
+    def rerank(
+        self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
+    ) -> list[RankedDocument]:
+        """Score documents against a query.
+
+        Args:
+            query: What is searched for.
+            documents: Texts to order.
+            top_n: How many to return; None returns all.
+            instruction: Replaces this object's instruction for this call.
+
+        Returns:
+            The best documents, best first; equal scores keep the given order.
+
+        Raises:
+            InvalidInputError: If a text is blank or no string, `top_n` is below 1, or the model takes no instruction.
+            QwenEmbedError: If the engine fails; `positions` and `completed` say how far it came.
+        """
+        texts, chosen, collector = self._prepare(query, documents, top_n, instruction)
+        with collector.gathering():
+            for batch in self._engine.rerank(query, texts, chosen):
+                collector.add(batch)
+        return _best(collector.result((0,)), top_n)
+
+    async def arerank(
+        self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
+    ) -> list[RankedDocument]:
+        """Score documents against a query; see `rerank`."""
+        texts, chosen, collector = self._prepare(query, documents, top_n, instruction)
+        with collector.gathering():
+            async with aclosing(self._engine.arerank(query, texts, chosen)) as batches:
+                async for batch in batches:
+                    collector.add(batch)
+        return _best(collector.result((0,)), top_n)
+
+    def _prepare(
+        self, query: str, documents: Iterable[str], top_n: int | None, instruction: str | None
+    ) -> tuple[list[str], str | None, Collector]:
+        check_texts([query], parameter="query")
+        texts = check_texts(documents, parameter="documents")
+        if top_n is not None and (isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 1):
+            raise InvalidInputError(
+                f"`top_n` is {top_n!r}; it must be a whole number of at least 1, or None for all.", parameter="top_n"
+            )
+        chosen = self.instruction if instruction is None else instruction
+        if chosen is None:
+            chosen = self.profile.default_instruction
+        elif not self.profile.takes_instruction:
+            raise InvalidInputError(
+                f"`instruction` was given, but {self.profile.name} takes none. Leave it out, or pass a `profile` "
+                "whose `body` holds {instruction}.",
+                parameter="instruction",
+            )
+        collector = Collector(
+            len(texts),
+            finish=lambda scores: scores,
+            parameter="documents",
+            show_progress=self._show_progress,
+            unit="document",
+        )
+        return texts, chosen, collector
+
+    def close(self) -> None:
+        """Release connections, threads and memory."""
+        self._engine.close()
+
+    async def aclose(self) -> None:
+        """Release connections, threads and memory, those of the running event loop too."""
+        await self._engine.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.profile.name!r})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A Reranker holds connections or a loaded model; pickle its settings instead.")
+
+
+def _best(scores: Float32, top_n: int | None) -> list[RankedDocument]:
+    order = (-scores).argsort(kind="stable")[:top_n]
+    return [RankedDocument(int(index), float(scores[index])) for index in order]
+
+
+def _served_profile(model: str) -> RerankProfile:
+    try:
+        profile = profile_for(model)
+    except UnknownModelError:
+        # The server knows its own template; an instruction is passed on for it to use.
+        return RerankProfile(name=model, body="{instruction}{query}{document}")
+    if isinstance(profile, ModelProfile):
+        raise WrongServerError(f"`model` {model!r} is an embedding model; use Embedder.")
+    return profile

@@ -1,0 +1,1 @@
+"""Models behind HTTP: one connection, pure requests and replies, one retry layer."""

@@ -1,0 +1,102 @@
+"""What served embedding and served reranking share: a connection, batches, usage, and knowing the server."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from qwen_embed_integrations.engine import Usage, check_long_text
+from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.served.connection import Connection, without_credentials
+from qwen_embed_integrations.served.flows import in_batches
+from qwen_embed_integrations.served.probe import ServerInfo, Task, probe
+from qwen_embed_integrations.served.replies import parse_json, tokens_used
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flows import Item
+
+
+class ServedEngine:
+    """A model behind HTTP."""
+
+    task: Task
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str,
+        api_key: str | None,
+        batch_size: int,
+        max_concurrency: int,
+        timeout: float,
+        max_retries: int,
+        long_text: LongText,
+        default_headers: Mapping[str, str] | None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InvalidInputError(
+                f"`batch_size` is {batch_size!r}; it must be a whole number of at least 1.", parameter="batch_size"
+            )
+        check_long_text(long_text)
+        self.model = model
+        self.batch_size = batch_size
+        self.long_text: LongText = long_text
+        self.connection = Connection(
+            base_url,
+            api_key=api_key,
+            max_concurrency=max_concurrency,
+            timeout=timeout,
+            max_retries=max_retries,
+            default_headers=default_headers,
+        )
+        self._server: ServerInfo | None = None
+        self._usage = Usage()
+        self._lock = threading.Lock()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests so far."""
+        return self._usage
+
+    def server(self) -> Flow[ServerInfo]:
+        """Find out, once, what the server is, and that it is for this."""
+        if self._server is None:
+            found = yield from probe(self.connection.root_url)
+            found.require(self.task, without_credentials(self.connection.base_url))
+            self._server = found
+        return self._server
+
+    def parse(self, reply: bytes, path: str) -> Any:
+        """Return what a reply says, counting what it cost."""
+        said = parse_json(reply, self.connection.url(path))
+        with self._lock:
+            self._usage += Usage(tokens_used(said), 1)
+        return said
+
+    def run(self, texts: Sequence[str], flow: Callable[[Sequence[Item]], Flow[list[Batch]]]) -> Iterator[Batch]:
+        """Run a flow over the texts, a batch at a time."""
+        for batches in self.connection.run(map(flow, in_batches(texts, self.batch_size))):
+            yield from batches
+
+    async def arun(
+        self, texts: Sequence[str], flow: Callable[[Sequence[Item]], Flow[list[Batch]]]
+    ) -> AsyncGenerator[Batch, None]:
+        """Run a flow over the texts, a batch at a time."""
+        async for batches in self.connection.arun(map(flow, in_batches(texts, self.batch_size))):
+            for batch in batches:
+                yield batch
+
+    def close(self) -> None:
+        """Close connections and threads."""
+        self.connection.close()
+
+    async def aclose(self) -> None:
+        """Close connections and threads, those of the running event loop too."""
+        await self.connection.aclose()

@@ -1,0 +1,143 @@
+"""What went wrong on the wire: which replies to try again, and which error each becomes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+from qwen_embed_integrations.errors import (
+    EndpointNotFoundError,
+    RequestRefusedError,
+    ServerAuthenticationError,
+    ServerBusyError,
+    ServerConnectionError,
+    ServerError,
+    WrongServerError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 500
+
+# SGLang 0.5.23 answers a full queue on its reranker path with 400 and this message.
+_BUSY_AS_400 = re.compile(r"^50[34]: ")
+# llama.cpp answers 500 for a text that does not fit its physical batch.
+_TOO_LONG_AS_500 = re.compile(r"too large to process", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"longer than the model's context|maximum context length|too large to process|maximum input length"
+    r"|must have less than|range of input length|exceeds? (the )?(max|context)|too long",
+    re.IGNORECASE,
+)
+_TOO_MANY = re.compile(r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)", re.IGNORECASE)
+
+
+def message_of(body: str) -> str:
+    """Return what a server meant to say, whichever shape it says it in."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return " ".join(body.split())[:_SHOWN]
+    for key in ("error", "message", "detail"):
+        if isinstance(said, dict) and said.get(key):
+            said = said[key]
+    return (said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))[:_SHOWN]
+
+
+def judge(response: Any) -> None:
+    """Tell the SDK's retry layer about replies whose status does not mean what it says.
+
+    Args:
+        response: The HTTP response; error bodies are read here, and the verdict is left in the header that the SDK
+            obeys.
+    """
+    if response.is_error:
+        response.read()
+        _leave_verdict(response)
+
+
+async def ajudge(response: Any) -> None:
+    """Tell the SDK's retry layer about replies whose status does not mean what it says; see `judge`."""
+    if response.is_error:
+        await response.aread()
+        _leave_verdict(response)
+
+
+def _leave_verdict(response: Any) -> None:
+    message = message_of(response.text)
+    if response.status_code == 400 and _BUSY_AS_400.match(message):  # noqa: PLR2004 an HTTP status
+        response.headers["x-should-retry"] = "true"
+    elif response.status_code >= 500 and _TOO_LONG_AS_500.search(message):  # noqa: PLR2004 an HTTP status
+        response.headers["x-should-retry"] = "false"
+
+
+def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> ServerError:
+    """Return our error for the SDK's, after its retries.
+
+    Args:
+        error: What the SDK raised.
+        url: The URL that was called, without credentials.
+        secrets: Keys and header values, taken out of everything the server echoed.
+    """
+    if isinstance(error, openai.APITimeoutError):
+        return ServerConnectionError(
+            f"{url} did not answer in time. Raise `timeout`, or lower `batch_size` or `max_concurrency`.", url=url
+        )
+    if not isinstance(error, openai.APIStatusError):
+        cause = error.__cause__ or error
+        return ServerConnectionError(
+            f"{url} cannot be reached: {cause}. Is the server running, and is `base_url` right?", url=url
+        )
+    body = error.response.text
+    for secret in secrets:
+        body = body.replace(secret, "***")
+    return from_status(error.status_code, body, url)
+
+
+def from_status(status: int, body: str, url: str) -> ServerError:
+    """Return the error that a status and a body stand for."""
+    message = message_of(body)
+    said = f"{url} answered {status}: {message}" if message else f"{url} answered {status}"
+    kind: type[ServerError] = RequestRefusedError
+    advice = ""
+    if status in {401, 403}:
+        kind, advice = ServerAuthenticationError, "Check `api_key`."
+    elif status in {404, 405}:
+        kind = EndpointNotFoundError
+        advice = (
+            "Is `base_url` right (it usually ends in /v1), is `model` a name the server knows, and does the server "
+            "offer this endpoint?"
+        )
+    elif "does not appear to be an embedding model" in message:
+        kind = WrongServerError
+        advice = (
+            "This SGLang server was started as a text generator or a reranker. Point `base_url` at an embedding "
+            "server, or restart it with --is-embedding."
+        )
+    elif "not in generation mode" in message:
+        kind = WrongServerError
+        advice = "Qwen3-Reranker must be served by SGLang without --is-embedding."
+    elif status == 424:  # noqa: PLR2004 TEI's answer to a wrong kind of model
+        kind, advice = WrongServerError, "The server's model is of another kind."
+    elif _is_busy(status, message):
+        kind, advice = ServerBusyError, "Lower `max_concurrency`, raise `max_retries`, or look at the server's log."
+    return kind(" ".join(filter(None, (f"{said.rstrip('.')}.", advice))), url=url, status=status, body=body[:_SHOWN])
+
+
+def _is_busy(status: int, message: str) -> bool:
+    if status == 400:  # noqa: PLR2004 an HTTP status
+        return bool(_BUSY_AS_400.match(message))
+    return status in {408, 409, 429} or (status >= 500 and not _TOO_LONG_AS_500.search(message))  # noqa: PLR2004
+
+
+def is_too_long(error: ServerError) -> bool:
+    """Tell whether a refusal is about the length of a text."""
+    return bool(_TOO_LONG.search(error.body)) and not is_too_many(error)
+
+
+def is_too_many(error: ServerError) -> bool:
+    """Tell whether a refusal is about the number or the bulk of the texts."""
+    return error.status == 413 or bool(_TOO_MANY.search(error.body))  # noqa: PLR2004 an HTTP status
