@@ -7,8 +7,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal
 
 from qwen_embed_integrations import vectors
-from qwen_embed_integrations.engine import Collector, check_texts
-from qwen_embed_integrations.errors import UnknownModelError, UnknownModelWarning, WrongServerError
+from qwen_embed_integrations.engine import Collector, check_instruction, check_name, check_texts
+from qwen_embed_integrations.errors import (
+    InvalidInputError,
+    ModelOutputError,
+    UnknownModelError,
+    UnknownModelWarning,
+    WrongServerError,
+)
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -17,12 +23,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from qwen_embed_integrations.engine import EmbeddingEngine, Usage
+    from qwen_embed_integrations.engine import EmbeddingEngine, LongText, Usage
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
-
-LongText = Literal["truncate", "error"]
-
 
 class Embedder:
     """Embeds queries and documents the way a model's authors meant.
@@ -45,6 +48,7 @@ class Embedder:
         show_progress: bool = False,
     ) -> None:
         profile.check_dimensions(dimensions)
+        check_instruction(instruction)
         profile.prefix("query", instruction)
         self.profile = profile
         self.instruction = instruction
@@ -98,6 +102,7 @@ class Embedder:
         """
         from qwen_embed_integrations.served.embedding import ServedEmbeddingEngine  # noqa: PLC0415 loads openai
 
+        check_name(model, parameter="model")
         known = profile or _served_profile(model)
         known.check_dimensions(dimensions)
         engine = ServedEmbeddingEngine(
@@ -221,7 +226,7 @@ class Embedder:
         with collector.gathering():
             for batch in self._engine.embed(prompts):
                 collector.add(batch)
-        return collector.result((0, self.dimensions or 0))
+        return collector.result((0, self.dimensions or 0), stacklevel=4)
 
     async def _aembed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(texts, role, instruction)
@@ -229,18 +234,31 @@ class Embedder:
             async with aclosing(self._engine.aembed(prompts)) as batches:
                 async for batch in batches:
                     collector.add(batch)
-        return collector.result((0, self.dimensions or 0))
+        return collector.result((0, self.dimensions or 0), stacklevel=4)
 
     def _prepare(self, texts: Iterable[str], role: Role, instruction: str | None) -> tuple[list[str], Collector]:
+        check_instruction(instruction)
         prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
         checked = check_texts(texts, parameter="texts")
         collector = Collector(
             len(checked),
-            finish=lambda rows: vectors.cut(rows, self._dimensions),
+            finish=self._finish,
             parameter="texts",
             show_progress=self._show_progress,
         )
         return ([prefix + text for text in checked] if prefix else checked), collector
+
+    def _finish(self, rows: Float32) -> Float32:
+        wanted = self._dimensions
+        if wanted is not None and rows.shape[1] < wanted:
+            raise InvalidInputError(
+                f"`dimensions` is {wanted}, but {self.profile.name} gives vectors of {rows.shape[1]}. Ask for less.",
+                parameter="dimensions",
+            )
+        finished = vectors.cut(rows, wanted)
+        if len(vectors.unusable(finished)):
+            raise ModelOutputError(f"The first {wanted} values of a vector are all zero: no direction is left of it.")
+        return finished
 
     def close(self) -> None:
         """Release connections, threads and memory."""
@@ -277,7 +295,7 @@ def _served_profile(model: str) -> ModelProfile:
             f"`model` {model!r} has no profile: texts are sent without a prompt and vectors are not checked for size. "
             "If the model wants a query prompt, pass `profile=ModelProfile(...)`.",
             UnknownModelWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
         return ModelProfile(name=model, min_dimensions=1)
     if isinstance(profile, RerankProfile):

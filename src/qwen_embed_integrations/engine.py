@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from qwen_embed_integrations.extras import require
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.vectors import Floats
+
+LongText = Literal["truncate", "error"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Batch:
     """
 
     positions: Sequence[int]
-    values: Float32
+    values: Floats
     shortened: Sequence[int] = ()
     failure: QwenEmbedError | None = None
 
@@ -116,6 +118,29 @@ def check_long_text(long_text: str) -> None:
         )
 
 
+def check_name(value: object, *, parameter: str) -> None:
+    """Refuse what is no string, or blank, where one is needed.
+
+    Raises:
+        InvalidInputError: Naming the parameter.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInputError(f"`{parameter}` is {value!r}; it must be a string.", parameter=parameter)
+
+
+def check_instruction(instruction: object) -> None:
+    """Refuse an instruction that is no string.
+
+    Raises:
+        InvalidInputError: If it is neither a string nor None.
+    """
+    if instruction is not None and not isinstance(instruction, str):
+        raise InvalidInputError(
+            f"`instruction` is {type(instruction).__name__}; it must be a string, or None for the default.",
+            parameter="instruction",
+        )
+
+
 def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
     """Refuse what is no text, before anything is computed or sent.
 
@@ -131,7 +156,12 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
     """
     if isinstance(texts, str):
         raise InvalidInputError(f"`{parameter}` is one string; pass a list of strings.", parameter=parameter)
-    listed = list(texts)
+    try:
+        listed = list(texts)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"`{parameter}` is {type(texts).__name__}; pass a list of strings.", parameter=parameter
+        ) from error
     wrong = [at for at, text in enumerate(listed) if not isinstance(text, str)]
     if wrong:
         kinds = ", ".join(sorted({type(listed[at]).__name__ for at in wrong}))
@@ -148,6 +178,14 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
             parameter=parameter,
             positions=blank,
         )
+    broken = [at for at, text in enumerate(listed) if not _is_unicode(text)]
+    if broken:
+        raise InvalidInputError(
+            f"`{parameter}` holds text with lone surrogates at {_name_positions(broken)}, which no encoding can carry. "
+            "It was read with the wrong encoding; repair it, for example with text.encode('utf-8', 'replace').decode().",
+            parameter=parameter,
+            positions=broken,
+        )
     return listed
 
 
@@ -158,7 +196,7 @@ class Collector:
         self,
         count: int,
         *,
-        finish: Callable[[Float32], Float32],
+        finish: Callable[[Floats], Floats],
         parameter: str,
         show_progress: bool = False,
         unit: str = "text",
@@ -166,7 +204,7 @@ class Collector:
         self._count = count
         self._finish = finish
         self._parameter = parameter
-        self._values: Float32 | None = None
+        self._values: Floats | None = None
         self._shortened: list[int] = []
         self._failures: list[QwenEmbedError] = []
         self._bar = _progress_bar(count, unit) if show_progress else None
@@ -190,36 +228,47 @@ class Collector:
         if len(batch.positions):
             values = self._finish(batch.values)
             if self._values is None:
-                self._values = np.full((self._count, *values.shape[1:]), np.nan, np.float32)
+                self._values = np.full((self._count, *values.shape[1:]), np.nan, values.dtype)
             self._values[list(batch.positions)] = values
         self._shortened.extend(batch.shortened)
         if self._bar is not None:
             self._bar.update(len(batch.positions))
 
-    def result(self, empty_shape: tuple[int, ...]) -> Float32:
+    def result(self, empty_shape: tuple[int, ...], *, stacklevel: int) -> Floats:
         """Return the whole answer.
 
         Args:
             empty_shape: Shape of the answer to no texts.
+            stacklevel: Calls from here up to the user's own, which a warning points at.
 
         Raises:
             QwenEmbedError: The first failure of a single text, naming the positions of all of them and carrying
                 what was completed.
         """
-        if self._failures:
-            failure = self._failures[0]
-            failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
-            failure.completed = self._values
-            raise failure
         if self._shortened:
             cut = sorted(self._shortened)
             warnings.warn(
                 f"{len(cut)} of {self._count} `{self._parameter}` were longer than the model reads and were cut, at "
                 f"{_name_positions(cut)}. Split them, or pass long_text='error'.",
                 LongTextWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
+        if self._failures:
+            failure = min(self._failures, key=lambda each: each.positions)
+            failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
+            failure.completed = self._values
+            if len(self._failures) > 1:
+                failure.args = (f"{failure} In all, {_name_positions(failure.positions)} failed.",)
+            raise failure
         return np.empty(empty_shape, np.float32) if self._values is None else self._values
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _name_positions(positions: Sequence[int], shown: int = 10) -> str:

@@ -31,7 +31,8 @@ class InvalidInputError(QwenEmbedError, ValueError):
         parameter: Name of the argument.
     """
 
-    def __init__(self, message: str, *, parameter: str, positions: Sequence[int] = ()) -> None:
+    # A default, since unpickling (out of a process pool) passes the message alone.
+    def __init__(self, message: str, *, parameter: str = "", positions: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.parameter = parameter
         self.positions = tuple(positions)
@@ -99,7 +100,15 @@ class ServerBusyError(ServerError):
 
 
 class RequestRefusedError(ServerError):
-    """The server refused the request itself (any other 4xx); `positions` names the texts if it was about them."""
+    """The server refused the request itself (any other 4xx); `positions` names the texts if it was about them.
+
+    Attributes:
+        too_long: Whether it says that a text is too long.
+        too_many: Whether it says that the texts are too many, or too much together.
+    """
+
+    too_long: bool = False
+    too_many: bool = False
 
 
 class WrongServerError(ServerError):

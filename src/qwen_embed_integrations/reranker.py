@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from qwen_embed_integrations.engine import Collector, check_texts
+from qwen_embed_integrations.engine import Collector, check_instruction, check_name, check_texts
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from qwen_embed_integrations.embedder import LongText
-    from qwen_embed_integrations.engine import RerankEngine, Usage
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.engine import LongText, RerankEngine, Usage
+    from qwen_embed_integrations.vectors import Floats
 
 
 class RankedDocument(NamedTuple):
@@ -51,6 +50,7 @@ class Reranker:
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
+        _choose(profile, instruction)
         self.profile = profile
         self.instruction = instruction
         self._engine = engine
@@ -100,6 +100,7 @@ class Reranker:
         """
         from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
 
+        check_name(model, parameter="model")
         known = profile or _served_profile(model)
         engine = ServedRerankEngine(
             model,
@@ -190,7 +191,7 @@ class Reranker:
         with collector.gathering():
             for batch in self._engine.rerank(query, texts, chosen):
                 collector.add(batch)
-        return _best(collector.result((0,)), top_n)
+        return _best(collector.result((0,), stacklevel=3), top_n)
 
     async def arerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
@@ -201,7 +202,7 @@ class Reranker:
             async with aclosing(self._engine.arerank(query, texts, chosen)) as batches:
                 async for batch in batches:
                     collector.add(batch)
-        return _best(collector.result((0,)), top_n)
+        return _best(collector.result((0,), stacklevel=3), top_n)
 
     def _prepare(
         self, query: str, documents: Iterable[str], top_n: int | None, instruction: str | None
@@ -212,15 +213,7 @@ class Reranker:
             raise InvalidInputError(
                 f"`top_n` is {top_n!r}; it must be a whole number of at least 1, or None for all.", parameter="top_n"
             )
-        chosen = self.instruction if instruction is None else instruction
-        if chosen is None:
-            chosen = self.profile.default_instruction
-        elif not self.profile.takes_instruction:
-            raise InvalidInputError(
-                f"`instruction` was given, but {self.profile.name} takes none. Leave it out, or pass a `profile` "
-                "whose `body` holds {instruction}.",
-                parameter="instruction",
-            )
+        chosen = _choose(self.profile, self.instruction if instruction is None else instruction)
         collector = Collector(
             len(texts),
             finish=lambda scores: scores,
@@ -257,7 +250,20 @@ class Reranker:
         raise TypeError("A Reranker holds connections or a loaded model; pickle its settings instead.")
 
 
-def _best(scores: Float32, top_n: int | None) -> list[RankedDocument]:
+def _choose(profile: RerankProfile, instruction: str | None) -> str | None:
+    check_instruction(instruction)
+    if instruction is None:
+        return profile.default_instruction
+    if not profile.takes_instruction:
+        raise InvalidInputError(
+            f"`instruction` was given, but {profile.name} takes none. Leave it out, or pass a `profile` whose `body` "
+            "holds {instruction}.",
+            parameter="instruction",
+        )
+    return instruction
+
+
+def _best(scores: Floats, top_n: int | None) -> list[RankedDocument]:
     order = (-scores).argsort(kind="stable")[:top_n]
     return [RankedDocument(int(index), float(scores[index])) for index in order]
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Float32 = npt.NDArray[np.float32]
+# Vectors are float32; scores are whatever they came as, so that two scores a server tells apart stay apart.
+Floats = npt.NDArray[Any]
 
 _LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
@@ -42,8 +44,9 @@ def decode(values: str | Sequence[float]) -> Float32:
     if not isinstance(values, list):
         raise ValueError(f"neither a list of numbers nor base64, but {type(values).__name__}")  # noqa: TRY004 a reply, not an argument
     try:
-        vector = np.array(values, np.float32)  # None becomes NaN
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as that
+            vector = np.array(values, np.float32)  # None becomes NaN
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not a list of numbers: {error}") from error
     if vector.ndim != 1:
         raise ValueError(f"a vector has one axis, this has {vector.ndim}")
@@ -66,7 +69,7 @@ def cut(rows: Float32, dimensions: int | None) -> Float32:
     return kept
 
 
-def unusable(values: Float32) -> npt.NDArray[np.intp]:
+def unusable(values: Floats) -> npt.NDArray[np.intp]:
     """Return the positions of vectors that are no direction (not finite, or all zeros), or of scores not finite."""
     if values.ndim == 1:
         return np.flatnonzero(~np.isfinite(values))

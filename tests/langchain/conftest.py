@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from langchain_core.documents import Document
@@ -9,9 +9,11 @@ from langchain_core.documents import Document
 from qwen_embed_integrations.langchain import ServedEmbeddings, ServedRerank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from loopback import Server
+
+T = TypeVar("T", ServedEmbeddings, ServedRerank)
 
 EMBEDDING = "Qwen/Qwen3-Embedding-0.6B"
 RERANKER = "Qwen/Qwen3-Reranker-0.6B"
@@ -24,15 +26,30 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def served(server: Server) -> Callable[..., ServedEmbeddings]:
+def served(server: Server) -> Iterator[Callable[..., ServedEmbeddings]]:
     """Make embeddings served by the loopback server."""
-    return partial(ServedEmbeddings, model=EMBEDDING, base_url=server.base_url)
+    with closing_all(ServedEmbeddings, model=EMBEDDING, base_url=server.base_url) as make:
+        yield make
 
 
 @pytest.fixture
-def served_rerank(reranker_server: Server) -> Callable[..., ServedRerank]:
+def served_rerank(reranker_server: Server) -> Iterator[Callable[..., ServedRerank]]:
     """Make a reranker served by the loopback server, which scores by the share of the query's words found."""
-    return partial(ServedRerank, model=RERANKER, base_url=reranker_server.base_url)
+    with closing_all(ServedRerank, model=RERANKER, base_url=reranker_server.base_url) as make:
+        yield make
+
+
+@contextmanager
+def closing_all(kind: type[T], **defaults: Any) -> Iterator[Callable[..., T]]:
+    made: list[T] = []
+
+    def make(**settings: Any) -> T:
+        made.append(kind(**{**defaults, **settings}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from langchain_tests.unit_tests import EmbeddingsUnitTests
 from qwen_embed_integrations.langchain import LocalEmbeddings, RerankRetriever, ServedEmbeddings, ServedRerank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from loopback import Server
@@ -51,6 +51,12 @@ class _Local:
     @pytest.fixture(autouse=True)
     def _installed(self, minilm: Path) -> None:
         self._params = {"model": str(minilm)}
+
+    @pytest.fixture
+    def model(self) -> Iterator[LocalEmbeddings]:
+        made = LocalEmbeddings(**self._params)
+        yield made
+        made.close()
 
     @property
     def embeddings_class(self) -> type[LocalEmbeddings]:

@@ -7,16 +7,18 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers.base import BaseEventHandler
-from llama_index.core.instrumentation.events.base import BaseEvent
+from llama_index.core.instrumentation.events.base import BaseEvent  # noqa: TC002 pydantic reads it at runtime
 from pydantic import PrivateAttr
 
-from qwen_embed_integrations.llama_index import ServedEmbedding, ServedRerank
+from qwen_embed_integrations.llama_index import LocalEmbedding, ServedEmbedding, ServedRerank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from llama_index.core.callbacks import CBEventType
 
     import loopback
-    from llama_index.core.callbacks import CBEventType
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +120,9 @@ class Callbacks(BaseCallbackHandler):
 def callbacks() -> Callbacks:
     """Watch LlamaIndex's callbacks."""
     return Callbacks()
+
+
+@pytest.fixture(scope="session")
+def local(minilm: Path) -> LocalEmbedding:
+    """A real model in this process."""
+    return LocalEmbedding(minilm, device="cpu", dtype="float32")

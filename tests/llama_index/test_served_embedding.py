@@ -4,18 +4,19 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import loopback
 import numpy as np
 import pytest
 from llama_index.core.rate_limiter import BaseRateLimiter
 
+import loopback
 from qwen_embed_integrations import ModelProfile, errors
 from qwen_embed_integrations.llama_index import ServedEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Served = "Callable[..., ServedEmbedding]"
+    Served = Callable[..., ServedEmbedding]
+
 
 INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
@@ -115,7 +116,7 @@ def test_every_event_loop_can_use_the_same_object(served: Served) -> None:
 
 
 def test_retries_are_those_of_one_layer(served: Served, server: loopback.Server) -> None:
-    server.reply(lambda request: (503, {"message": "busy"}, {"retry-after-ms": "1"}))
+    server.reply(lambda _: (503, {"message": "busy"}, {"retry-after-ms": "1"}))
     with pytest.raises(errors.ServerBusyError, match="busy"):
         served(max_retries=2).get_text_embedding("one")
     assert len(server.posted("/embeddings")) == 3
@@ -184,6 +185,7 @@ async def test_a_failed_async_call_leaves_nothing_running(served: Served, server
     embedding = served(embed_batch_size=1, max_concurrency=2, max_retries=0)
     with pytest.raises(errors.RequestRefusedError):
         await embedding.aget_text_embedding_batch([f"document {n}" for n in range(60)])
+    await asyncio.sleep(0.2)  # what was on its way arrives
     sent = len(server.requests)
     assert sent < 30
     await asyncio.sleep(0.3)
@@ -211,7 +213,7 @@ def test_a_missing_model_is_named() -> None:
 
 
 def test_a_missing_address_is_named_with_its_variable() -> None:
-    with pytest.raises(errors.InvalidInputError, match="`base_url`.*QWEN_EMBED_BASE_URL"):
+    with pytest.raises(errors.InvalidInputError, match=r"`base_url`.*QWEN_EMBED_BASE_URL"):
         ServedEmbedding("Qwen/Qwen3-Embedding-0.6B")
 
 

@@ -16,6 +16,8 @@ from qwen_embed_integrations.extras import require
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import Self
+
 _PACKAGES = (
     "qwen-embed-integrations",
     "numpy",
@@ -86,7 +88,7 @@ class MemoryWatch:
         while not self._done.wait(self._interval):
             self.peak_mib = max(self.peak_mib, self._resident())
 
-    def __enter__(self) -> MemoryWatch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

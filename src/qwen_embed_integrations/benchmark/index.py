@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from typing_extensions import Self
+
     from qwen_embed_integrations.benchmark.ranking import Scores
     from qwen_embed_integrations.vectors import Float32
 
@@ -105,7 +107,7 @@ class VectorIndex:
         """Let go of the files."""
         self._client.close()
 
-    def __enter__(self) -> VectorIndex:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

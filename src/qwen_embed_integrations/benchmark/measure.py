@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.benchmark.datasets import Dataset
     from qwen_embed_integrations.benchmark.progress import Progress
     from qwen_embed_integrations.benchmark.ranking import Scores
-    from qwen_embed_integrations.benchmark.retrieval import IndexCost, Retriever, Workbench
+    from qwen_embed_integrations.benchmark.retrieval import IndexCost, Retriever
     from qwen_embed_integrations.benchmark.systems import System
+    from qwen_embed_integrations.benchmark.workbench import Workbench
 
 # An application asks for so many documents; a fusion and a reranker ask their parts for more.
 _ASKED = 10

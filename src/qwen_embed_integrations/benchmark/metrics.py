@@ -52,9 +52,7 @@ METRICS: dict[str, tuple[Callable[[Float64, Float64, int], float], int]] = {
 MAIN_METRIC = "nDCG@10"
 
 
-def evaluate(
-    results: Sequence[Mapping[str, float]], relevance: Sequence[Mapping[str, int]]
-) -> dict[str, Float64]:
+def evaluate(results: Sequence[Mapping[str, float]], relevance: Sequence[Mapping[str, int]]) -> dict[str, Float64]:
     """Measure every query.
 
     Args:

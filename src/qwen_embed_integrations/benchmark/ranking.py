@@ -44,7 +44,7 @@ def best(ids: Sequence[str], scores: npt.NDArray[np.floating], depth: int) -> Sc
         kept = np.flatnonzero(scores >= least)
     else:
         kept = np.arange(len(ids))
-    found = {ids[at]: float(scores[at]) for at in kept}
+    found = {ids[int(at)]: float(scores[at]) for at in kept}
     return {document: found[document] for document in ranked(found, depth)}
 
 

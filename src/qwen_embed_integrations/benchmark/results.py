@@ -7,9 +7,10 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwen_embed_integrations.benchmark.significance import Interval
+if TYPE_CHECKING:
+    from qwen_embed_integrations.benchmark.significance import Interval
 
 FORMAT = 1
 

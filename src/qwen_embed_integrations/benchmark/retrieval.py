@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from qwen_embed_integrations import vectors
-from qwen_embed_integrations.benchmark.index import IndexSettings, VectorIndex, exact_search
+from qwen_embed_integrations.benchmark.index import exact_search
 from qwen_embed_integrations.benchmark.lexical import LexicalIndex
-from qwen_embed_integrations.benchmark.progress import Progress, Silent
 from qwen_embed_integrations.benchmark.ranking import fuse, ranked
-from qwen_embed_integrations.benchmark.systems import DenseSystem, FusionSystem, LexicalSystem, RerankedSystem
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from qwen_embed_integrations.benchmark.datasets import Dataset
+    from qwen_embed_integrations.benchmark.index import VectorIndex
+    from qwen_embed_integrations.benchmark.progress import Progress
     from qwen_embed_integrations.benchmark.ranking import Scores
-    from qwen_embed_integrations.benchmark.systems import System
-    from qwen_embed_integrations.embedder import Embedder
+    from qwen_embed_integrations.benchmark.systems import DenseSystem, FusionSystem, LexicalSystem, RerankedSystem
     from qwen_embed_integrations.vectors import Float32
-
-
-_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True)
@@ -117,6 +112,7 @@ class DenseRetriever:
         dataset: Dataset,
         model: ModelVectors,
         index: VectorIndex,
+        *,
         depth: int,
         progress: Progress,
     ) -> None:
@@ -237,94 +233,3 @@ class RerankedRetriever:
             return {}
         texts = [self._dataset.documents[document] for document in documents]
         return {documents[at]: score for at, score in self._system.reranker.rerank(query, texts)}
-
-
-class Workbench:
-    """Builds each system and each model's vectors once; a context manager that lets go of them."""
-
-    def __init__(
-        self, dataset: Dataset, folder: Path, settings: IndexSettings, *, depth: int, progress: Progress | None = None
-    ) -> None:
-        """Build nothing yet.
-
-        Args:
-            dataset: What is searched.
-            folder: Where Chroma keeps its files.
-            settings: How Chroma indexes.
-            depth: Documents a query that `results` hold; more than any metric, fusion or reranker looks at, so that
-                equal scores at its end are broken here and not by the index.
-            progress: Hears what is being done.
-        """
-        self._dataset = dataset
-        self._depth = depth
-        self._folder = folder
-        self._settings = settings
-        self._progress = progress or Silent()
-        self._retrievers: dict[System, Retriever | Exception] = {}
-        self._vectors: dict[int, ModelVectors | Exception] = {}
-        self._open = ExitStack()
-
-    def retriever(self, system: System) -> Retriever:
-        """Return an indexed system.
-
-        Args:
-            system: What to build.
-
-        Returns:
-            The same retriever each time. What failed once fails again with the same error, without a new try.
-        """
-        if system not in self._retrievers:
-            try:
-                self._retrievers[system] = self._build(system)
-            except Exception as error:  # noqa: BLE001 kept, and raised below
-                self._retrievers[system] = error
-        return _or_raise(self._retrievers[system])
-
-    def _build(self, system: System) -> Retriever:
-        if isinstance(system, LexicalSystem):
-            return LexicalRetriever(system, self._dataset, self._depth, self._progress)
-        if isinstance(system, FusionSystem):
-            return FusionRetriever(system, [self.retriever(part) for part in system.parts])
-        if isinstance(system, RerankedSystem):
-            return RerankedRetriever(system, self._dataset, self.retriever(system.first), self._progress)
-        model = self._model(system)
-        index = self._open.enter_context(VectorIndex(self._folder / str(len(self._retrievers)), self._settings))
-        return DenseRetriever(system, self._dataset, model, index, self._depth, self._progress)
-
-    def _model(self, system: DenseSystem) -> ModelVectors:
-        key = id(system.embedder)
-        if key not in self._vectors:
-            try:
-                self._vectors[key] = self._embed(system.embedder, system.name)
-            except Exception as error:  # noqa: BLE001 kept, and raised below
-                self._vectors[key] = error
-        return _or_raise(self._vectors[key])
-
-    def _embed(self, embedder: Embedder, name: str) -> ModelVectors:
-        texts = list(self._dataset.documents.values())
-        self._progress.stage(f"{name}: embedding {len(texts):,} documents")
-        queries = list(self._dataset.queries.values())
-        embedder.embed_queries(queries[:1])  # the first call also connects, or sets up the threads
-        before = embedder.usage.tokens
-        watch = Stopwatch()
-        with watch.time("embed"):
-            documents = embedder.embed_documents(texts)
-        tokens = embedder.usage.tokens - before
-        self._progress.stage(f"{name}: embedding {len(queries):,} queries")
-        return ModelVectors(documents, embedder.embed_queries(queries), watch.seconds["embed"], tokens)
-
-    def close(self) -> None:
-        """Let go of the indexes."""
-        self._open.close()
-
-    def __enter__(self) -> Workbench:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _or_raise(kept: _Kept | Exception) -> _Kept:
-    if isinstance(kept, Exception):
-        raise kept
-    return kept

@@ -18,9 +18,9 @@ from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
 from qwen_embed_integrations.benchmark.progress import Progress, Silent
 from qwen_embed_integrations.benchmark.report import render
 from qwen_embed_integrations.benchmark.results import Comparison, Example, Results, SystemResult, write_whole
-from qwen_embed_integrations.benchmark.retrieval import Workbench
 from qwen_embed_integrations.benchmark.significance import RESAMPLES, holm, interval, paired_test
 from qwen_embed_integrations.benchmark.systems import FusionSystem, RerankedSystem
+from qwen_embed_integrations.benchmark.workbench import Workbench
 from qwen_embed_integrations.errors import InvalidInputError, QwenEmbedError
 from qwen_embed_integrations.extras import require
 
@@ -169,14 +169,12 @@ def _pick(dataset: Dataset, count: int, seed: int) -> list[int]:
     return [int(at) for at in np.random.default_rng(seed).permutation(len(dataset.queries))[:count]]
 
 
-def _try(
-    system: System, dataset: Dataset, bench: Workbench, sample: Sample, **options: Any
-) -> Measured | SystemResult:
+def _try(system: System, dataset: Dataset, bench: Workbench, sample: Sample, **options: Any) -> Measured | SystemResult:
     try:
         return measure(system, dataset, bench, sample, **options)
     except QwenEmbedError as error:
         message = str(error)
-    except Exception as error:  # whatever it is, the other systems go on
+    except Exception as error:  # noqa: BLE001 whatever it is, the other systems go on
         _LOG.exception("%s failed", system.name)
         message = f"{type(error).__name__}: {error}"
     return SystemResult(system.name, system.kind, system.settings(), error=message)

@@ -43,7 +43,7 @@ def interval(values: Float64, *, seed: int = 0, resamples: int = RESAMPLES) -> I
         resamples: Number of resamples.
 
     Returns:
-        The mean and its 95 % interval.
+        The mean and its 95% interval.
     """
     random = np.random.default_rng(seed)
     count = len(values)

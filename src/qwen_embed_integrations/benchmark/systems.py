@@ -20,11 +20,13 @@ class DenseSystem:
         name: What tables and reports call it.
         embedder: Embeds queries and documents, once for all systems that share it.
         dimensions: Vectors are cut to this size and brought back to length 1; None keeps the embedder's.
+        model: What the record calls the model; None takes the name of its profile.
     """
 
     name: str
     embedder: Embedder
     dimensions: int | None = None
+    model: str | None = None
 
     kind = "dense"
 
@@ -38,11 +40,11 @@ class DenseSystem:
         """Describe it for the record."""
         profile = self.embedder.profile
         return {
-            "model": profile.name,
+            "model": self.model or profile.name,
             "fingerprint": self.embedder.fingerprint,
             "dimensions": self.dimensions or self.embedder.dimensions,
-            "query prefix": profile.prefix("query", self.embedder.instruction),
-            "document prefix": profile.prefix("document"),
+            "query_prefix": profile.prefix("query", self.embedder.instruction),
+            "document_prefix": profile.prefix("document"),
             "distance": "cosine",
         }
 
@@ -65,7 +67,7 @@ class LexicalSystem:
 
     def settings(self) -> dict[str, Any]:
         """Describe it for the record."""
-        return {"k1": self.k1, "b": self.b, "variant": "lucene"}
+        return {"k1": self.k1, "b": self.b, "variant": "Lucene"}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def verdict(results: Results) -> str:
     if not others:
         value = first.metrics[MAIN_METRIC]
         return (
-            f"{first.name} reaches {MAIN_METRIC} {value.mean:.3f} (95 % interval {value.low:.3f} to {value.high:.3f}); "
+            f"{first.name} reaches {MAIN_METRIC} {value.mean:.3f} (95% interval {value.low:.3f} to {value.high:.3f}); "
             "there is nothing to compare it with."
         )
     best = max(others, key=lambda system: system.metrics[MAIN_METRIC].mean)
@@ -43,7 +43,7 @@ def _compare(first: SystemResult, other: SystemResult) -> str:
     difference = comparison.difference
     better, worse, sign = (other, first, 1) if difference.mean > 0 else (first, other, -1)
     low, high = sorted((sign * difference.low, sign * difference.high))
-    size = f"{sign * difference.mean:.3f} {MAIN_METRIC} (95 % interval {low:.3f} to {high:.3f}, {p_text(comparison)})"
+    size = f"{sign * difference.mean:.3f} {MAIN_METRIC} (95% interval {low:.3f} to {high:.3f}, {p_text(comparison)})"
     if comparison.corrected_p_value < SURE:
         return f"{better.name} is better than {worse.name} by {size}."
     return f"Between {better.name} and {worse.name} there is no difference this test can see: {size}."

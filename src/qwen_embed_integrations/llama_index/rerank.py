@@ -33,7 +33,7 @@ class RerankerPostprocessor(CoreSettings, BaseNodePostprocessor):
     model: str = Field(frozen=True)
     profile: RerankProfile | None = Field(frozen=True)
     instruction: str | None = Field(frozen=True)
-    top_n: int | None
+    top_n: int | None = Field(ge=1)
     score_threshold: float | None
 
     @property

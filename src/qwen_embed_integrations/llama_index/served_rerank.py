@@ -14,7 +14,7 @@ from qwen_embed_integrations.reranker import Reranker
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.profiles import RerankProfile
 
 Dialect = Literal["auto", "sglang", "vllm", "tei", "cohere"]

@@ -6,11 +6,12 @@ import os
 import threading
 from abc import abstractmethod
 from collections.abc import Callable  # noqa: TC003 pydantic reads the annotations at runtime
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
 
-from qwen_embed_integrations.embedder import LongText  # noqa: TC001 as above
+from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class CoreSettings(BaseModel):
         copied = super().model_copy(update=update, deep=deep)
         copied._built = Built()  # noqa: SLF001 its own class
         return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        # LlamaIndex drops what cannot be pickled, such as a rate limiter, and not from the pickle alone: it deletes
+        # the attribute from the object at hand. That is a copy here.
+        return super(CoreSettings, copy(self)).__getstate__()
 
     def __setattr__(self, name: str, value: Any) -> None:
         field = type(self).model_fields.get(name)

@@ -8,7 +8,7 @@ function keeps the sequences apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.nn import functional
@@ -93,12 +93,14 @@ def _on_cuda(
 
     longest = max(layout.lengths)
     repeats = query.shape[1] // key.shape[1]
-    tokens = [part[0].transpose(0, 1).contiguous() for part in (query, key, value)]
+    # The kernel wants (tokens, heads, head size).
+    query, key, value = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
     if repeats > 1:
-        tokens[1:] = [part.repeat_interleave(repeats, dim=1) for part in tokens[1:]]
+        key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
     window = (-1, 0) if causal else (-1, -1)
-    out = varlen_attn(*tokens, layout.offsets, layout.offsets, longest, longest, scale=scaling, window_size=window)
-    return torch.as_tensor(out).unsqueeze(0)
+    bounds = layout.offsets
+    out = varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scaling, window_size=window)
+    return cast("torch.Tensor", out).unsqueeze(0)
 
 
 AttentionInterface.register(PACKED, packed_attention)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 from transformers import AutoModel
 
 from qwen_embed_integrations.engine import check_long_text
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from qwen_embed_integrations.embedder import LongText
-    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.engine import Batch, LongText
     from qwen_embed_integrations.local.modules import Recipe
     from qwen_embed_integrations.profiles import ModelProfile, Pooling
     from qwen_embed_integrations.vectors import Float32
@@ -55,14 +55,14 @@ class LocalEmbeddingEngine(LocalEngine):
         *,
         token_budget: int,
     ) -> None:
-        dense = [_Dense(files, path, model.device) for path in recipe.dense]
+        steps = [functional.normalize if path is None else _Dense(files, path, model.device) for path in recipe.steps]
         pool = _POOL[recipe.profile.pooling or "mean"]
 
         @torch.inference_mode()
         def compute(sequences: Sequence[Sequence[int]]) -> Float32:
             pooled = pool(token_states(model, sequences, tokenizer.pad)).float()
-            for layer in dense:
-                pooled = layer(pooled)
+            for step in steps:
+                pooled = step(pooled)
             rows: Float32 = pooled.cpu().numpy()
             return rows
 
@@ -133,5 +133,5 @@ class _Dense:
         self._activation = activation()
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self._activation(torch.nn.functional.linear(rows, self._weight, self._bias))
+        out: torch.Tensor = self._activation(functional.linear(rows, self._weight, self._bias))
         return out

@@ -6,6 +6,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
@@ -28,6 +29,7 @@ def load_model(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    packs: bool = True,
     unused: tuple[str, ...] = (),
 ) -> PreTrainedModel:
     """Load a checkpoint with one of transformers' auto classes.
@@ -37,6 +39,7 @@ def load_model(
         files: The checkpoint.
         device: Where to put it.
         dtype: Precision of the weights.
+        packs: Whether the caller lays sequences end to end, where the architecture allows it.
         unused: Beginnings of the names of weights that are never run; their absence changes nothing.
 
     Raises:
@@ -44,7 +47,7 @@ def load_model(
     """
     options: dict[str, Any] = {}
     attention = attention_for(files.config)
-    if attention is not None:
+    if packs and attention is not None:
         options["attn_implementation"] = attention
     try:
         with _no_progress_bars():
@@ -57,7 +60,7 @@ def load_model(
                 output_loading_info=True,
                 **options,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
     missing = [key for key in report["missing_keys"] if not key.startswith(unused)]
     wrong = [str(key) for key in report.get("mismatched_keys", ())]

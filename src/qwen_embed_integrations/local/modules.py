@@ -33,12 +33,12 @@ class Recipe:
     Attributes:
         profile: What the model wants; `pooling` and `dimensions` are set.
         lower_case: Whether texts are lower-cased first.
-        dense: Folders of dense layers after pooling, in order.
+        steps: What follows pooling, in order: folders of dense layers, and None for bringing to length 1.
     """
 
     profile: ModelProfile
     lower_case: bool = False
-    dense: Sequence[str] = ()
+    steps: Sequence[str | None] = ()
 
 
 def read_recipe(files: CheckpointFiles, profile: ModelProfile | None) -> Recipe:
@@ -80,8 +80,7 @@ def _known(files: CheckpointFiles, size: int | None) -> ModelProfile | None:
 
 def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], known: ModelProfile | None) -> Recipe:
     pooling: Pooling | None = None
-    normalize = False
-    dense: list[str] = []
+    steps: list[str | None] = []
     size = files.config.get("hidden_size")
     for module in modules:
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
@@ -91,9 +90,9 @@ def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], kno
         if kind == "Pooling":
             pooling = _pooling(files, settings or {})
         elif kind == "Normalize":
-            normalize = True
+            steps.append(None)
         elif kind == "Dense" and isinstance(settings, dict):
-            dense.append(path)
+            steps.append(path)
             size = settings.get("out_features", size)
         else:
             raise ModelLoadError(
@@ -108,11 +107,11 @@ def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], kno
         base,
         dimensions=size,
         pooling=pooling,
-        normalize=normalize,
+        normalize=None in steps,
         max_tokens=reader.get("max_seq_length") or base.max_tokens,
         architecture=base.architecture or files.model_type,
     )
-    return Recipe(_with_prompts(files, profile), bool(reader.get("do_lower_case")), tuple(dense))
+    return Recipe(_with_prompts(files, profile), bool(reader.get("do_lower_case")), steps)
 
 
 def _pooling(files: CheckpointFiles, settings: dict[str, Any]) -> Pooling:

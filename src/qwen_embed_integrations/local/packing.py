@@ -13,17 +13,24 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-# First position id of the families whose code runs packed: position ids are an argument, all attention goes through
-# transformers' attention interface, and nothing else mixes tokens. Other families run padded.
-_FIRST_POSITION = {"bert": 0, "qwen2": 0, "qwen3": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
+# Families whose position ids begin behind the padding id.
+ROBERTA = frozenset({"camembert", "roberta", "xlm-roberta"})
+# Families whose code runs packed: position ids are an argument, all attention goes through transformers' attention
+# interface, and nothing else mixes tokens. Other families run padded.
+_PACKS = frozenset({"bert", "qwen2", "qwen3"}) | ROBERTA
 
 
 def attention_for(config: dict[str, Any]) -> str | None:
     """Return the attention implementation to load a model with; None for transformers' own choice."""
     sliding = config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ())
     relative = config.get("position_embedding_type", "absolute") != "absolute"
-    packs = config.get("model_type") in _FIRST_POSITION and not sliding and not relative
+    packs = config.get("model_type") in _PACKS and not sliding and not relative
     return PACKED if packs else None
+
+
+def first_position(config: dict[str, Any]) -> int:
+    """Return the position id of a sequence's first token."""
+    return int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in ROBERTA else 0
 
 
 class TokenStates:
@@ -72,7 +79,7 @@ def token_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad
 
 
 def _packed(model: PreTrainedModel, sequences: Sequence[Sequence[int]], layout: Layout) -> torch.Tensor:
-    first = _FIRST_POSITION[model.config.model_type]
+    first = first_position(model.config.to_dict())
     ids = torch.tensor([token for sequence in sequences for token in sequence], device=model.device)
     positions = torch.cat([torch.arange(first, first + length) for length in layout.lengths]).to(model.device)
     extra: dict[str, Any] = {}

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from qwen_embed_integrations.embedder import LongText
-    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.engine import Batch, LongText
     from qwen_embed_integrations.local.worker import Compute
 
     # Tokenizes documents with their query and instruction.
@@ -78,7 +77,7 @@ class LocalRerankEngine(LocalEngine):
             compute = _token_logits(loaded, _head(loaded, known, tokenizer), tokenizer.pad)
             pair: Pairing = partial(_prompts, known, tokenizer)
         else:
-            loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision)
+            loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision, packs=False)
             _require_one_label(files, loaded)
             typed = "token_type_ids" in tokenizer.raw.model_input_names
             compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)

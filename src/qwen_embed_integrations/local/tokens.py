@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from qwen_embed_integrations.errors import ModelLoadError, TextTooLongError
+from qwen_embed_integrations.local.packing import first_position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.local.files import CheckpointFiles
 
 
@@ -62,9 +63,8 @@ class Tokenizer:
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"`model` {files.name!r} has no tokenizer that can be loaded: {error}") from error
         limits = [max_tokens, files.config.get("max_position_embeddings"), self.raw.model_max_length]
-        # RoBERTa's position table starts behind the padding id.
-        if files.model_type in {"roberta", "xlm-roberta", "camembert"} and limits[1]:
-            limits[1] -= files.config.get("pad_token_id", 1) + 1
+        if limits[1]:
+            limits[1] -= first_position(files.config)
         # transformers marks "no limit known" by a number far above any real one, which min() passes over.
         self.max_tokens = int(min(limit for limit in limits if limit is not None))
         self.pad = self.raw.pad_token_id if self.raw.pad_token_id is not None else 0

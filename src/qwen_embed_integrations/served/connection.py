@@ -7,26 +7,35 @@ function, and only the sending differs between threads and event loops.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
 
 import openai
 
-from qwen_embed_integrations.errors import InvalidInputError, ServerError
+from qwen_embed_integrations.errors import InvalidInputError, ServerConnectionError, ServerError
 from qwen_embed_integrations.served import failures
+from qwen_embed_integrations.served.address import (
+    check_headers,
+    normalize_base_url,
+    secrets_in,
+    without_credentials,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from typing import TypeAlias
 
+__all__ = ["Connection", "Request", "without_credentials"]
+
 T = TypeVar("T")
+Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
 # The type the SDK is told to parse replies into: none, so that parsing stays here.
 _RAW = cast("type[Any]", bytes)
@@ -74,17 +83,20 @@ class Connection:
                 raise InvalidInputError(
                     f"`{name}` is {value!r}; it must be a whole number of at least {least}.", parameter=name
                 )
-        if not timeout > 0:
-            raise InvalidInputError(f"`timeout` is {timeout!r}; it must be above 0 seconds.", parameter="timeout")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+            raise InvalidInputError(
+                f"`timeout` is {timeout!r}; it must be a number of seconds above 0.", parameter="timeout"
+            )
+        headers = check_headers(api_key, default_headers)
         self._settings: dict[str, Any] = {
             "base_url": self.base_url,
             # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.
             "api_key": api_key or "EMPTY",
             "timeout": timeout,
             "max_retries": max_retries,
-            "default_headers": dict(default_headers or {}),
+            "default_headers": headers,
         }
-        self._secrets = [secret for secret in (api_key, *(default_headers or {}).values()) if secret]
+        self._secrets = secrets_in(self.base_url, api_key, headers)
         self._optional_timeout = min(timeout, 5.0)
         self._max_concurrency = max_concurrency
         self._lock = threading.Lock()
@@ -93,9 +105,8 @@ class Connection:
 
     @property
     def root_url(self) -> str:
-        """The server's address without the path."""
-        parts = urlsplit(self.base_url)
-        return urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+        """The server's address without `/v1`; behind a proxy, what comes before it stays."""
+        return self.base_url.removesuffix("/v1")
 
     def url(self, path: str) -> str:
         """Return the whole URL of a path, without credentials, for messages."""
@@ -106,23 +117,41 @@ class Connection:
     def run(self, flows: Iterable[Flow[T]]) -> Iterator[T]:
         """Run flows in the pool and yield what they return, in order; the first error ends the others."""
         threads = self._own_threads()
+        ended = threading.Event()
         ahead: deque[Future[T]] = deque()
         try:
             for flow in flows:
-                ahead.append(threads.pool.submit(self._drive, threads.client, flow))
+                ahead.append(self._submit(threads, flow, ended))
                 # A short lead keeps the pool busy and memory flat in the number of flows.
                 if len(ahead) >= 2 * self._max_concurrency:
-                    yield ahead.popleft().result()
+                    yield self._result(ahead.popleft())
             while ahead:
-                yield ahead.popleft().result()
+                yield self._result(ahead.popleft())
         finally:
+            ended.set()
             for future in ahead:
                 future.cancel()
 
-    def _drive(self, client: openai.OpenAI, flow: Flow[T]) -> T:
+    def _submit(self, threads: _Threads, flow: Flow[T], ended: threading.Event) -> Future[T]:
+        try:
+            return threads.pool.submit(self._drive, threads.client, flow, ended)
+        except RuntimeError as error:
+            raise self._closed() from error
+
+    def _result(self, future: Future[T]) -> T:
+        try:
+            return future.result()
+        except CancelledError:
+            raise self._closed() from None
+
+    def _closed(self) -> ServerConnectionError:
+        url = without_credentials(self.base_url)
+        return ServerConnectionError(f"The connection to {url} was closed while it was in use.", url=url)
+
+    def _drive(self, client: openai.OpenAI, flow: Flow[T], ended: threading.Event) -> T:
         try:
             request = next(flow)
-            while True:
+            while not ended.is_set():
                 try:
                     reply = self._send(client, request)
                 except ServerError as error:
@@ -131,6 +160,12 @@ class Connection:
                     request = flow.send(reply)
         except StopIteration as done:
             return cast("T", done.value)
+        except ServerError as error:
+            failures.hide(error, self._secrets)
+            raise
+        # Nobody waits for this any more: ask the server nothing else.
+        flow.close()
+        raise CancelledError
 
     def _send(self, client: openai.OpenAI, request: Request) -> bytes:
         try:
@@ -139,7 +174,12 @@ class Connection:
             else:
                 reply = client.post(request.path, cast_to=_RAW, body=request.body, options=self._options(request))
         except openai.APIError as error:
-            raise failures.from_sdk(error, self.url(request.path), self._secrets) from error
+            # Not from it: the SDK's error carries the request's headers, and its text what the server echoed.
+            raise failures.from_sdk(error, self.url(request.path), self._secrets) from None
+        except RuntimeError:
+            if client.is_closed():
+                raise self._closed() from None
+            raise
         return cast("bytes", reply)
 
     def _own_threads(self) -> _Threads:
@@ -147,13 +187,11 @@ class Connection:
             # A forked child inherits the object but neither its threads nor its sockets.
             if self._threads is None or self._threads.pid != os.getpid():
                 hooks = {"response": [failures.judge]}
-                self._threads = _Threads(
-                    openai.OpenAI(**self._settings, http_client=openai.DefaultHttpxClient(event_hooks=hooks)),
-                    ThreadPoolExecutor(self._max_concurrency, thread_name_prefix="qwen-embed"),
-                    os.getpid(),
-                )
+                client = openai.OpenAI(**self._settings, http_client=openai.DefaultHttpxClient(event_hooks=hooks))
+                pool = ThreadPoolExecutor(self._max_concurrency, thread_name_prefix="qwen-embed")
                 # A forgotten close() must leave no socket behind.
-                weakref.finalize(self, _end, self._threads)
+                end = weakref.finalize(self, _end, client, pool, os.getpid())
+                self._threads = _Threads(self._without_environment(client), pool, os.getpid(), end)
             return self._threads
 
     # --- event loops ---------------------------------------------------------------------------------------------
@@ -187,6 +225,9 @@ class Connection:
                         request = flow.send(reply)
         except StopIteration as done:
             return cast("T", done.value)
+        except ServerError as error:
+            failures.hide(error, self._secrets)
+            raise
 
     async def _asend(self, client: openai.AsyncOpenAI, request: Request) -> bytes:
         try:
@@ -195,7 +236,11 @@ class Connection:
             else:
                 reply = await client.post(request.path, cast_to=_RAW, body=request.body, options=self._options(request))
         except openai.APIError as error:
-            raise failures.from_sdk(error, self.url(request.path), self._secrets) from error
+            raise failures.from_sdk(error, self.url(request.path), self._secrets) from None
+        except RuntimeError:
+            if client.is_closed():
+                raise self._closed() from None
+            raise
         return cast("bytes", reply)
 
     async def _own_loop(self) -> _Loop:
@@ -203,10 +248,12 @@ class Connection:
         with self._lock:
             known = self._loops.get(running)
             if known is None:
+                self._drop_closed_loops()
                 hooks = {"response": [failures.ajudge]}
                 client = openai.AsyncOpenAI(
                     **self._settings, http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks)
                 )
+                self._without_environment(client)
                 known = _Loop(client, asyncio.Semaphore(self._max_concurrency), self._lifeline(running, client))
                 self._loops[running] = known
             else:
@@ -224,6 +271,20 @@ class Connection:
             self._loops.pop(loop, None)
             await client.close()
 
+    def _drop_closed_loops(self) -> None:
+        # A loop that was closed without shutdown_asyncgens() cannot end its lifeline; dropping it frees its sockets.
+        for reference in self._loops.keyrefs():
+            loop = reference()
+            if loop is not None and loop.is_closed():
+                self._loops.pop(loop, None)
+
+    def _without_environment(self, client: Client) -> Client:
+        # The SDK adds what OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold. That is meant for OpenAI,
+        # and this server may be anybody's.
+        client.organization = client.project = None
+        client._custom_headers = self._settings["default_headers"]  # noqa: SLF001 there is no public way
+        return client
+
     def _options(self, request: Request) -> Any:
         return {"max_retries": 0, "timeout": self._optional_timeout} if request.optional else {}
 
@@ -234,7 +295,7 @@ class Connection:
         with self._lock:
             threads, self._threads = self._threads, None
         if threads is not None:
-            _end(threads)
+            threads.end()
 
     async def aclose(self) -> None:
         """Close the running event loop's client, and what `close` closes."""
@@ -250,12 +311,13 @@ class _Threads:
     client: openai.OpenAI
     pool: ThreadPoolExecutor
     pid: int
+    end: Callable[[], object]
 
 
-def _end(threads: _Threads) -> None:
-    if threads.pid == os.getpid():
-        threads.pool.shutdown(wait=False, cancel_futures=True)
-        threads.client.close()
+def _end(client: openai.OpenAI, pool: ThreadPoolExecutor, pid: int) -> None:
+    if pid == os.getpid():
+        pool.shutdown(wait=False, cancel_futures=True)
+        client.close()
 
 
 @dataclass(frozen=True)
@@ -263,32 +325,3 @@ class _Loop:
     client: openai.AsyncOpenAI
     slots: asyncio.Semaphore
     lifeline: AsyncGenerator[None, None]
-
-
-def normalize_base_url(base_url: str) -> str:
-    """Return an address that ends where endpoints begin.
-
-    Args:
-        base_url: An http(s) address; `/v1` is added where there is no path.
-
-    Raises:
-        InvalidInputError: If it is no such address, or already names an endpoint.
-    """
-    parts = urlsplit(base_url.strip()) if isinstance(base_url, str) else urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InvalidInputError(
-            f"`base_url` is {base_url!r}; it must look like http://localhost:30000/v1.", parameter="base_url"
-        )
-    path = parts.path.rstrip("/")
-    for endpoint in ("/embeddings", "/rerank"):
-        if path.endswith(endpoint):
-            raise InvalidInputError(
-                f"`base_url` ends in {endpoint}; leave that out, it is added for each request.", parameter="base_url"
-            )
-    return urlunsplit(parts._replace(path=path or "/v1", query="", fragment=""))
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL without the user name and password it may carry."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

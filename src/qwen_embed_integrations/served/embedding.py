@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.errors import EndpointNotFoundError, InvalidInputError
 from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.engine import ServedEngine
 from qwen_embed_integrations.served.flows import Talk, settle
@@ -47,14 +47,14 @@ class ServedEmbeddingEngine(ServedEngine):
                 f"`encoding_format` is {encoding_format!r}; it must be 'auto', 'base64' or 'float'.",
                 parameter="encoding_format",
             )
-        super().__init__(model, batch_size=min(batch_size, profile.max_batch or batch_size), **settings)
+        super().__init__(model, batch_size=batch_size, **settings)
+        self.batch_size = min(batch_size, profile.max_batch or batch_size)
         self.identity: dict[str, str | None] = {"model": model}
         self.size = dimensions or profile.dimensions
         self._dimensions = dimensions
         if encoding_format == "auto":
             encoding_format = "base64" if profile.base64 else "float"
         self._encoding_format = encoding_format
-        self._talk = Talk(self._ask, self._read, self.long_text, "texts")
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Yield vectors in parts."""
@@ -65,7 +65,11 @@ class ServedEmbeddingEngine(ServedEngine):
         return self.arun(texts, self._flow)
 
     def _flow(self, items: Sequence[Item]) -> Flow[list[Batch]]:
-        batches = yield from settle(items, self._talk)
+        try:
+            batches = yield from settle(items, Talk(self._ask, self._read, self.long_text, "texts"))
+        except EndpointNotFoundError:
+            yield from self.server()  # vLLM mounts no such endpoint for a reranker
+            raise
         # Asked after the first reply, so that a server that is down is tried, and reported, only once.
         yield from self.server()
         return batches
@@ -78,6 +82,8 @@ class ServedEmbeddingEngine(ServedEngine):
         return Request(PATH, body)
 
     def _read(self, reply: bytes, count: int) -> Float32:
-        rows = read_embeddings(self.parse(reply, PATH), count, self.connection.url(PATH), self.size)
-        self.size = rows.shape[1]
+        said = self.parse(reply, PATH)
+        with self._lock:  # several first replies may come at once, and must agree
+            rows = read_embeddings(said, count, self.connection.url(PATH), self.size)
+            self.size = rows.shape[1]
         return rows

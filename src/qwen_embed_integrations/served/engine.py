@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from qwen_embed_integrations.engine import Usage, check_long_text
-from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.connection import Connection, without_credentials
+from qwen_embed_integrations.engine import Usage, check_long_text, check_name
+from qwen_embed_integrations.errors import InvalidInputError, ServerBusyError, ServerConnectionError
+from qwen_embed_integrations.served.address import without_credentials
+from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flows import in_batches
 from qwen_embed_integrations.served.probe import ServerInfo, Task, probe
 from qwen_embed_integrations.served.replies import parse_json, tokens_used
@@ -16,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from qwen_embed_integrations.embedder import LongText
-    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.engine import Batch, LongText
     from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.flows import Item
+
+# Seconds before a server that could not say what it is gets asked again.
+_ASK_AGAIN = 30.0
 
 
 class ServedEngine:
@@ -45,6 +50,7 @@ class ServedEngine:
                 f"`batch_size` is {batch_size!r}; it must be a whole number of at least 1.", parameter="batch_size"
             )
         check_long_text(long_text)
+        check_name(model, parameter="model")
         self.model = model
         self.batch_size = batch_size
         self.long_text: LongText = long_text
@@ -57,6 +63,7 @@ class ServedEngine:
             default_headers=default_headers,
         )
         self._server: ServerInfo | None = None
+        self._ask_at = 0.0
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -67,11 +74,19 @@ class ServedEngine:
 
     def server(self) -> Flow[ServerInfo]:
         """Find out, once, what the server is, and that it is for this."""
-        if self._server is None:
+        if self._server is not None:
+            return self._server
+        if time.monotonic() < self._ask_at:
+            return ServerInfo()
+        try:
             found = yield from probe(self.connection.root_url)
-            found.require(self.task, without_credentials(self.connection.base_url))
-            self._server = found
-        return self._server
+        except (ServerBusyError, ServerConnectionError):
+            # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
+            self._ask_at = time.monotonic() + _ASK_AGAIN
+            return ServerInfo()
+        found.require(self.task, without_credentials(self.connection.base_url))
+        self._server = found
+        return found
 
     def parse(self, reply: bytes, path: str) -> Any:
         """Return what a reply says, counting what it cost."""
@@ -89,9 +104,10 @@ class ServedEngine:
         self, texts: Sequence[str], flow: Callable[[Sequence[Item]], Flow[list[Batch]]]
     ) -> AsyncGenerator[Batch, None]:
         """Run a flow over the texts, a batch at a time."""
-        async for batches in self.connection.arun(map(flow, in_batches(texts, self.batch_size))):
-            for batch in batches:
-                yield batch
+        async with aclosing(self.connection.arun(map(flow, in_batches(texts, self.batch_size)))) as parts:
+            async for batches in parts:
+                for batch in batches:
+                    yield batch
 
     def close(self) -> None:
         """Close connections and threads."""

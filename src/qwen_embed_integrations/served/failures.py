@@ -25,11 +25,14 @@ _SHOWN = 500
 
 # SGLang 0.5.23 answers a full queue on its reranker path with 400 and this message.
 _BUSY_AS_400 = re.compile(r"^50[34]: ")
+# llama.cpp's answer where it was not started for the task.
+_NOT_FOR_THIS = 501
 # llama.cpp answers 500 for a text that does not fit its physical batch.
 _TOO_LONG_AS_500 = re.compile(r"too large to process", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"longer than the model's context|maximum context length|too large to process|maximum input length"
-    r"|must have less than|range of input length|exceeds? (the )?(max|context)|too long",
+    r"|must have less than|range of input length|exceeds? (the )?(max|context|available context)|too long"
+    r"|larger than the max(imum)? context|at most \d+ characters",
     re.IGNORECASE,
 )
 _TOO_MANY = re.compile(r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)", re.IGNORECASE)
@@ -68,9 +71,14 @@ async def ajudge(response: Any) -> None:
 
 def _leave_verdict(response: Any) -> None:
     message = message_of(response.text)
-    if response.status_code == 400 and _BUSY_AS_400.match(message):  # noqa: PLR2004 an HTTP status
+    status = response.status_code
+    if status == 400 and _BUSY_AS_400.match(message):  # noqa: PLR2004 an HTTP status
         response.headers["x-should-retry"] = "true"
-    elif response.status_code >= 500 and _TOO_LONG_AS_500.search(message):  # noqa: PLR2004 an HTTP status
+    elif (
+        status == _NOT_FOR_THIS
+        or (status >= 500 and _TOO_LONG_AS_500.search(message))  # noqa: PLR2004 an HTTP status
+        or "insufficient_quota" in response.text
+    ):
         response.headers["x-should-retry"] = "false"
 
 
@@ -88,13 +96,25 @@ def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> Server
         )
     if not isinstance(error, openai.APIStatusError):
         cause = error.__cause__ or error
+        said = str(cause).rstrip(".") or type(cause).__name__
         return ServerConnectionError(
-            f"{url} cannot be reached: {cause}. Is the server running, and is `base_url` right?", url=url
+            f"{url} cannot be reached: {said}. Is the server running, and is `base_url` right?", url=url
         )
-    body = error.response.text
+    found = from_status(error.status_code, error.response.text, url)
+    hide(found, secrets)
+    return found
+
+
+def hide(error: ServerError, secrets: Iterable[str]) -> None:
+    """Blank secrets out of what an error shows; servers echo headers.
+
+    Args:
+        error: The error, changed in place.
+        secrets: Keys and header values.
+    """
     for secret in secrets:
-        body = body.replace(secret, "***")
-    return from_status(error.status_code, body, url)
+        error.args = tuple(arg.replace(secret, "***") if isinstance(arg, str) else arg for arg in error.args)
+        error.body = error.body.replace(secret, "***")
 
 
 def from_status(status: int, body: str, url: str) -> ServerError:
@@ -120,24 +140,19 @@ def from_status(status: int, body: str, url: str) -> ServerError:
     elif "not in generation mode" in message:
         kind = WrongServerError
         advice = "Qwen3-Reranker must be served by SGLang without --is-embedding."
-    elif status == 424:  # noqa: PLR2004 TEI's answer to a wrong kind of model
-        kind, advice = WrongServerError, "The server's model is of another kind."
+    elif status in {424, _NOT_FOR_THIS}:  # 424 is TEI's answer to a wrong kind of model
+        kind, advice = WrongServerError, "The server's model is of another kind, or it was not started for this."
     elif _is_busy(status, message):
         kind, advice = ServerBusyError, "Lower `max_concurrency`, raise `max_retries`, or look at the server's log."
-    return kind(" ".join(filter(None, (f"{said.rstrip('.')}.", advice))), url=url, status=status, body=body[:_SHOWN])
+    error = kind(" ".join(filter(None, (f"{said.rstrip('.')}.", advice))), url=url, status=status, body=body[:_SHOWN])
+    if isinstance(error, RequestRefusedError):
+        error.too_long = bool(_TOO_LONG.search(body))
+        # llama.cpp speaks of its "physical batch size" when one text is too long.
+        error.too_many = status == 413 or bool(_TOO_MANY.search(_TOO_LONG_AS_500.split(body)[0]))  # noqa: PLR2004
+    return error
 
 
 def _is_busy(status: int, message: str) -> bool:
     if status == 400:  # noqa: PLR2004 an HTTP status
         return bool(_BUSY_AS_400.match(message))
     return status in {408, 409, 429} or (status >= 500 and not _TOO_LONG_AS_500.search(message))  # noqa: PLR2004
-
-
-def is_too_long(error: ServerError) -> bool:
-    """Tell whether a refusal is about the length of a text."""
-    return bool(_TOO_LONG.search(error.body)) and not is_too_many(error)
-
-
-def is_too_many(error: ServerError) -> bool:
-    """Tell whether a refusal is about the number or the bulk of the texts."""
-    return error.status == 413 or bool(_TOO_MANY.search(error.body))  # noqa: PLR2004 an HTTP status

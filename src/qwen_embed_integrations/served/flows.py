@@ -13,18 +13,18 @@ import numpy as np
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.engine import Batch
 from qwen_embed_integrations.errors import BadReplyError, RequestRefusedError, TextTooLongError
-from qwen_embed_integrations.served.failures import is_too_long, is_too_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from qwen_embed_integrations.embedder import LongText
+    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.served.connection import Flow, Request
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.vectors import Floats
 
 # A text is halved until it is accepted, then grown back in as many steps: within 1/8 of the longest that fits.
 _REGROW_STEPS = 3
-_CANARIES = 2
+# A text no server has a reason to refuse.
+_NEUTRAL = "hello"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Talk:
     """
 
     ask: Callable[[Sequence[str]], Request]
-    read: Callable[[bytes, int], Float32]
+    read: Callable[[bytes, int], Floats]
     long_text: LongText
     parameter: str
 
@@ -71,35 +71,42 @@ def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
     Raises:
         ServerError: If the server refuses the request whatever the texts, or fails.
     """
-    try:
-        reply = yield talk.ask([item.text for item in items])
-    except RequestRefusedError as refusal:
-        if len(items) == 1:
-            return [(yield from _settle_one(items[0], refusal, talk))]
-        if not (is_too_many(refusal) or is_too_long(refusal) or (yield from _takes_any(items, talk))):
-            raise
-        # By length: the texts at fault for it end up together, and the rest goes through in one piece.
-        ordered = sorted(items, key=lambda item: len(item.text))
-        middle = len(ordered) // 2
-        return (yield from settle(ordered[:middle], talk)) + (yield from settle(ordered[middle:], talk))
-    return _checked(items, talk.read(reply, len(items)), talk)
-
-
-def _takes_any(items: Sequence[Item], talk: Talk) -> Flow[bool]:
-    # Tells a refusal of some text from a refusal of everything, at the price of two short texts.
-    for item in sorted(items, key=lambda item: len(item.text))[:_CANARIES]:
+    done: list[Batch] = []
+    waiting = [list(items)]
+    takes_any = False
+    while waiting:
+        part = waiting.pop()
         try:
-            yield talk.ask([item.text])
-        except RequestRefusedError:
-            continue
-        return True
-    return False
+            reply = yield talk.ask([item.text for item in part])
+        except RequestRefusedError as refusal:
+            divides = len(part) > 1 and (refusal.too_many or refusal.too_long)
+            if not (takes_any or divides or (yield from _takes_neutral(talk))):
+                raise
+            takes_any = takes_any or not divides
+            if len(part) == 1:
+                done.append((yield from _settle_one(part[0], refusal, talk)))
+                continue
+            # By length: the texts at fault for it end up together, and the rest goes through in one piece.
+            part.sort(key=lambda item: len(item.text))
+            waiting += [part[len(part) // 2 :], part[: len(part) // 2]]
+        else:
+            takes_any = True
+            done += _checked(part, talk.read(reply, len(part)), talk)
+    return done
+
+
+def _takes_neutral(talk: Talk) -> Flow[bool]:
+    # Tells a refusal of some text from a refusal of everything, at the price of one word.
+    try:
+        yield talk.ask([_NEUTRAL])
+    except RequestRefusedError:
+        return False
+    return True
 
 
 def _settle_one(item: Item, refusal: RequestRefusedError, talk: Talk) -> Flow[Batch]:
-    if not is_too_long(refusal):
-        refusal.positions = (item.position,)
-        return _failed(refusal)
+    if not _is_too_long(refusal):
+        return _refused(item, refusal, talk)
     if talk.long_text == "error":
         error = TextTooLongError(
             f"`{talk.parameter}` holds a text at position {item.position} that is longer than the model reads "
@@ -110,35 +117,36 @@ def _settle_one(item: Item, refusal: RequestRefusedError, talk: Talk) -> Flow[Ba
         return _failed(error)
     values = yield from _shorten(item.text, talk)
     if values is None:
-        refusal.positions = (item.position,)
-        return _failed(refusal)
+        return _refused(item, refusal, talk)
     (batch,) = _checked([item], values, talk)
     return batch if batch.failure else replace(batch, shortened=(item.position,))
 
 
-def _shorten(text: str, talk: Talk) -> Flow[Float32 | None]:
+def _shorten(text: str, talk: Talk) -> Flow[Floats | None]:
     # Only the end of the text goes: the prompt before it and the token the server appends after it stay.
-    values: Float32 | None = None
+    values: Floats | None = None
     longest_taken, shortest_refused = 0, len(text)
-    regrown = 0
-    while regrown < _REGROW_STEPS:
-        length = (longest_taken + shortest_refused) // 2
-        if length == longest_taken:
-            break
+    steps = _REGROW_STEPS
+    while steps and (length := (longest_taken + shortest_refused) // 2) > longest_taken:
+        steps -= longest_taken > 0
         try:
             reply = yield talk.ask([text[:length]])
         except RequestRefusedError as refusal:
-            if not is_too_long(refusal):
-                raise
+            if not _is_too_long(refusal):  # for example only blanks are left
+                break
             shortest_refused = length
         else:
             values = talk.read(reply, 1)
             longest_taken = length
-        regrown += longest_taken > 0
     return values
 
 
-def _checked(items: Sequence[Item], values: Float32, talk: Talk) -> list[Batch]:
+def _is_too_long(refusal: RequestRefusedError) -> bool:
+    # Of a single text, "too much" is the same.
+    return refusal.too_long or refusal.status == 413  # noqa: PLR2004 an HTTP status
+
+
+def _checked(items: Sequence[Item], values: Floats, talk: Talk) -> list[Batch]:
     positions = [item.position for item in items]
     bad = set(vectors.unusable(values).tolist())
     if not bad:
@@ -152,6 +160,12 @@ def _checked(items: Sequence[Item], values: Float32, talk: Talk) -> list[Batch]:
     )
     kept = [Batch([positions[at] for at in good], values[good])] if good else []
     return [*kept, _failed(error)]
+
+
+def _refused(item: Item, refusal: RequestRefusedError, talk: Talk) -> Batch:
+    refusal.positions = (item.position,)
+    refusal.args = (f"`{talk.parameter}` holds a text at position {item.position} that was refused: {refusal}",)
+    return _failed(refusal)
 
 
 def _failed(error: RequestRefusedError | TextTooLongError | BadReplyError) -> Batch:

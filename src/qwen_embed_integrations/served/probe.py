@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from qwen_embed_integrations.errors import EndpointNotFoundError, ServerError, WrongServerError
+from qwen_embed_integrations.errors import (
+    EndpointNotFoundError,
+    ServerBusyError,
+    ServerConnectionError,
+    ServerError,
+    WrongServerError,
+)
 from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.failures import message_of
 from qwen_embed_integrations.served.replies import parse_json
@@ -48,10 +54,13 @@ class ServerInfo:
 
 
 def probe(root_url: str) -> Flow[ServerInfo]:
-    """Ask a server what it is; a server that does not say is `unknown`, never an error.
+    """Ask a server what it is; a server that does not say is `unknown`.
 
     Args:
-        root_url: Address without a path.
+        root_url: Address without `/v1`.
+
+    Raises:
+        ServerError: If the server is busy or does not answer, which says nothing about what it is.
     """
     # /get_model_info is SGLang before 0.5.6, and its router.
     for path in ("/model_info", "/get_model_info"):
@@ -83,6 +92,8 @@ def _ask(url: str) -> Flow[Any]:
     try:
         reply = yield Request(url, optional=True)
         return parse_json(reply, url)
+    except (ServerBusyError, ServerConnectionError):
+        raise
     except ServerError:
         return None
 
@@ -92,6 +103,4 @@ def _exists(url: str) -> Flow[bool]:
         yield Request(url, optional=True)
     except EndpointNotFoundError as error:
         return error.status == 405 or "not allowed" in message_of(error.body).lower()  # noqa: PLR2004 an HTTP status
-    except ServerError:
-        return True
     return True

@@ -13,6 +13,8 @@ from qwen_embed_integrations.errors import BadReplyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from qwen_embed_integrations.vectors import Float32
 
 _SHOWN = 200
@@ -63,6 +65,8 @@ def read_embeddings(said: Any, count: int, url: str, size: int | None) -> Float3
     except ValueError as error:
         raise _bad(f"an embedding that is {error}", url) from error
     sizes = sorted({vector.size for vector in found})
+    if sizes[0] == 0:
+        raise _bad("an empty embedding", url)
     wanted = [size] if size is not None else sizes[:1]
     if sizes != wanted:
         raise _bad(
@@ -73,7 +77,7 @@ def read_embeddings(said: Any, count: int, url: str, size: int | None) -> Float3
     return np.stack(found)
 
 
-def read_scores(said: Any, count: int, url: str) -> Float32:
+def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     """Return the scores of a rerank reply in any of the known shapes.
 
     Shapes: a bare list with `score` (SGLang, TEI), `results` with `score` (sglang-router) or `relevance_score`
@@ -99,20 +103,23 @@ def read_scores(said: Any, count: int, url: str) -> Float32:
     # Results come best first, so position says nothing here: only a permutation will do.
     if sorted(index for index in indexes if _is_index(index)) != list(range(count)):
         raise _bad(f"scores for documents {indexes} where each of 0 to {count - 1} was expected once", url)
-    scores = np.empty(count, np.float32)
+    scores = np.empty(count, np.float64)
     for row in rows:
         score = row.get("relevance_score", row.get("score"))
         if score is not None and (isinstance(score, bool) or not isinstance(score, (int, float))):
             raise _bad(f"a score that is {type(score).__name__}", url)
-        scores[row["index"]] = np.nan if score is None else score
+        try:
+            scores[row["index"]] = np.nan if score is None else score
+        except OverflowError:  # a whole number of hundreds of digits
+            scores[row["index"]] = np.inf
     return scores
 
 
 def tokens_used(said: Any) -> int:
     """Return the tokens a reply was charged for, or 0 where it does not say."""
     usage = said.get("usage") if isinstance(said, dict) else None
-    counted = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    return counted if isinstance(counted, int) else 0
+    counted = [usage.get(name) for name in ("total_tokens", "prompt_tokens")] if isinstance(usage, dict) else []
+    return next(filter(_is_index, counted), 0)
 
 
 def _order(indexes: Sequence[Any], url: str) -> list[int]:
@@ -132,7 +139,7 @@ def _is_index(value: Any) -> bool:
 
 def _outline(said: Any) -> str:
     if isinstance(said, dict):
-        return f"an object with {sorted(said)[:8]}"
+        return f"an object with {sorted(said)[:8]} ({str(said)[:_SHOWN]})"
     return f"{type(said).__name__} {str(said)[:_SHOWN]!r}"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.engine import Batch
     from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.flows import Item
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.vectors import Floats
 
 Dialect = Literal["sglang", "vllm", "tei", "cohere"]
 Body = dict[str, Any]
@@ -41,10 +41,10 @@ def tei_body(_model: str, query: str, documents: Sequence[str], instruction: str
     Raises:
         InvalidInputError: If there is an instruction, which would be lost.
     """
-    if instruction is not None:
+    if instruction:
         raise InvalidInputError(
-            "`instruction` was given, but text-embeddings-inference passes none on to its rerankers. Leave it out, "
-            "or serve the model with SGLang or vLLM.",
+            f"`instruction` is {instruction!r}, but text-embeddings-inference passes none on to its rerankers. Serve "
+            "the model with SGLang or vLLM, or pass instruction='' to go without.",
             parameter="instruction",
         )
     return {"query": query, "texts": list(documents), "raw_scores": False, "return_text": False}
@@ -96,7 +96,7 @@ class ServedRerankEngine(ServedEngine):
         def ask(texts: Sequence[str]) -> Request:
             return Request(path, _BODIES[dialect](self.model, query, texts, instruction))
 
-        def read(reply: bytes, count: int) -> Float32:
+        def read(reply: bytes, count: int) -> Floats:
             return read_scores(self.parse(reply, path), count, self.connection.url(path))
 
         return (yield from settle(items, Talk(ask, read, self.long_text, "documents")))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qwen_embed_integrations.benchmark.datasets import beir, stdlib_code
 from qwen_embed_integrations.benchmark.datasets.types import Dataset
+from qwen_embed_integrations.errors import InvalidInputError
 
 
 def load(data: str | Path, *, queries: Path | None = None, qrels: Path | None = None) -> Dataset:
@@ -22,7 +23,11 @@ def load(data: str | Path, *, queries: Path | None = None, qrels: Path | None = 
     Raises:
         InvalidInputError: If the folder or a file in it cannot be used.
     """
-    if data == stdlib_code.NAME and queries is None and qrels is None:
+    if data == stdlib_code.NAME:
+        if queries is not None or qrels is not None:
+            raise InvalidInputError(
+                f"`queries` and `qrels` belong to a folder; {stdlib_code.NAME} brings its own.", parameter="data"
+            )
         return stdlib_code.load()
     return beir.load(Path(data), queries=queries, qrels=qrels)
 

@@ -45,6 +45,8 @@ def load(folder: Path, *, queries: Path | None = None, qrels: Path | None = None
         if not texts[query].strip():
             raise _refuse(f"Query {query!r} is judged but blank. Give it a text or drop its judgements.")
     blank = [document for document, text in documents.items() if not text.strip()]
+    if len(blank) == len(documents):
+        raise _refuse(f"`data` {str(folder)!r} has no document that is not blank.")
     about: dict[str, str | int] = {"source": f"folder {folder.resolve().name}"}
     if blank:
         about["blank documents left out"] = len(blank)

@@ -45,8 +45,8 @@ _WORD = re.compile(r"[^\W\d_]+")
 _IDENTIFIER_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # Words that say nothing a signature does not.
 _EMPTY_WORDS = frozenset(
-    "a an and as by for from get if in is it method of or return returns same self set the this to"
-.split()
+    {"a", "an", "and", "as", "by", "for", "from", "get", "if", "in", "is", "it", "method", "of", "or", "return"}
+    | {"returns", "same", "self", "set", "the", "this", "to"}
 )
 
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -124,9 +124,7 @@ def _pairs(folder: Path) -> Iterator[Pair]:
                 yield Pair(f"{module}:{name}", query, document)
 
 
-def _functions(
-    node: ast.AST, prefix: str = ""
-) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def _functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, _Function):
             if not child.name.startswith("_"):

@@ -1,0 +1,44 @@
+# `make demo` and `make test` do everything, from a fresh clone on; a second run starts at once.
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test test-low lint docs clean
+
+demo: $(VENV)/.demo  ## a RAG benchmark over Chroma with a real embedding model on real text
+	$(BIN)/qwen-embed bench --data stdlib-code --dimensions 384,128 --output demo
+
+test: lint  ## everything that must hold before a change lands
+	$(BIN)/python -m pytest -n 2
+	rm -rf dist && $(BIN)/python -m build --quiet && $(BIN)/twine check --strict dist/*
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: $(VENV)/.dev  ## the documentation, at http://127.0.0.1:8000
+	$(BIN)/mkdocs serve
+
+test-low:  ## the unit tests with the oldest dependencies
+	$(MAKE) VENV=.venv-low CONSTRAINTS=constraints-low.txt .venv-low/.dev
+	.venv-low/bin/python -m pytest -n 2
+
+clean:
+	rm -rf .venv .venv-low dist site demo bench-results
+
+$(VENV)/.pip:
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
+	test -e $(VENV)/.dev || $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all]' --group dev
+	touch $@

@@ -1,0 +1,105 @@
+"""Vectors equal sentence-transformers' on the same files, in float32."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import checkpoints
+import numpy as np
+import pytest
+import torch
+
+from qwen_embed_integrations import Embedder
+from qwen_embed_integrations.errors import LongTextWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+sentence_transformers = pytest.importorskip("sentence_transformers")
+
+pytestmark = pytest.mark.filterwarnings("ignore::qwen_embed_integrations.errors.LongTextWarning")
+
+SAME = 0.99999
+
+
+def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    return (ours * theirs).sum(1) / np.linalg.norm(theirs, axis=1)
+
+
+@pytest.fixture(params=["minilm", "tiny_qwen3", "tiny_bert"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
+def test_queries_and_documents_equal_sentence_transformers(folder: Path, texts: list[str]) -> None:
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+        assert cosines(ours.embed_queries(texts), theirs.encode_query(texts)).min() >= SAME
+        assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
+
+
+def test_order_and_company_do_not_change_a_vector(folder: Path, texts: list[str]) -> None:
+    shuffled = random.Random(1).sample(range(len(texts)), len(texts))
+    with Embedder.local(folder, dtype="float32", device="cpu", token_budget=64) as few:
+        alone = np.concatenate([few.embed_documents([text]) for text in texts])
+        together = few.embed_documents([texts[at] for at in shuffled])
+    with Embedder.local(folder, dtype="float32", device="cpu", token_budget=100_000) as many:
+        in_one_pass = many.embed_documents(texts)
+    assert cosines(together, alone[shuffled]).min() >= SAME
+    assert cosines(in_one_pass, alone).min() >= SAME
+
+
+def test_dimensions_are_cut_then_brought_to_length_one(folder: Path, texts: list[str]) -> None:
+    with Embedder.local(folder, dtype="float32", device="cpu") as whole:
+        full = whole.embed_documents(texts)
+    with Embedder.local(folder, dtype="float32", device="cpu", dimensions=32) as cut:
+        small = cut.embed_documents(texts)
+    wanted = full[:, :32] / np.linalg.norm(full[:, :32], axis=1, keepdims=True)
+    assert small.shape == (len(texts), 32)
+    np.testing.assert_allclose(small, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [checkpoints.distilbert_embedding, checkpoints.roberta_embedding])
+def test_other_architectures_equal_sentence_transformers(
+    make: Callable[[Path], Path], tmp_path: Path, texts: list[str]
+) -> None:
+    folder = make(tmp_path / "tiny")
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+        assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "lasttoken"])
+def test_every_pooling_equals_sentence_transformers(pooling: str, tmp_path: Path, texts: list[str]) -> None:
+    folder = checkpoints.bert_embedding(tmp_path / "tiny", pooling=pooling)
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+        assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
+
+
+def test_a_folder_saved_by_todays_sentence_transformers_is_read(tiny_bert: Path, tmp_path: Path) -> None:
+    theirs = sentence_transformers.SentenceTransformer(str(tiny_bert), device="cpu")
+    dense = sentence_transformers.base.modules.Dense(48, 16, activation_function=torch.nn.Tanh())
+    theirs.append(dense)
+    theirs.save(str(tmp_path / "saved"))
+    with Embedder.local(tmp_path / "saved", dtype="float32", device="cpu") as ours:
+        assert ours.dimensions == 16
+        assert cosines(ours.embed_queries(["a fox"]), theirs.encode_query(["a fox"])).min() >= SAME
+
+
+def test_a_text_longer_than_the_model_is_cut_as_sentence_transformers_cuts_it(folder: Path) -> None:
+    long = "quick brown fox " * 600
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours, pytest.warns(LongTextWarning, match="position 0"):
+        assert cosines(ours.embed_documents([long]), theirs.encode_document([long])).min() >= SAME
+
+
+def test_bfloat16_stays_close_to_float32(folder: Path, texts: list[str]) -> None:
+    least = 0.9998 if folder.name == "model" else 0.995  # random weights amplify rounding, trained ones do not
+    with Embedder.local(folder, dtype="float32", device="cpu") as exact:
+        wanted = exact.embed_documents(texts)
+    with Embedder.local(folder, dtype="bfloat16", device="cpu") as fast:
+        assert cosines(fast.embed_documents(texts), wanted).min() >= least

@@ -1,0 +1,171 @@
+"""Scores equal the official recipe's and sentence-transformers', in float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import checkpoints
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from qwen_embed_integrations import RerankProfile, Reranker, profile_for
+from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, TextTooLongError, UnknownModelWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+QUERY = "Which planet is known as the Red Planet?"
+DOCUMENTS = [
+    "Venus is often called Earth's twin because of its similar size and proximity.",
+    "Mars",
+    "Jupiter, the largest planet in our solar system,\nhas a prominent red spot. " * 3,
+    "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+    "x",
+]
+
+
+def official_scores(
+    folder: Path, query: str, documents: Sequence[str], instruction: str, max_length: int = 8192
+) -> np.ndarray:
+    """Return what the README of QwenLM/Qwen3-Embedding computes with transformers, step by step."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    prefix = (
+        '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct '
+        'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    )
+    suffix = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    prefix_tokens = tokenizer.encode(prefix, add_special_tokens=False)
+    suffix_tokens = tokenizer.encode(suffix, add_special_tokens=False)
+    pairs = [f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}" for document in documents]
+    room = max_length - len(prefix_tokens) - len(suffix_tokens)
+    inputs = tokenizer(
+        pairs, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room
+    )
+    inputs["input_ids"] = [prefix_tokens + each + suffix_tokens for each in inputs["input_ids"]]
+    inputs = tokenizer.pad(inputs, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        last = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, -1, :]
+    no, yes = (last[:, tokenizer.convert_tokens_to_ids(word)] for word in ("no", "yes"))
+    scores: np.ndarray = torch.nn.functional.log_softmax(torch.stack([no, yes], dim=1), dim=1)[:, 1].exp().numpy()
+    return scores
+
+
+def scores_of(reranker: Reranker, query: str, documents: Sequence[str], instruction: str | None = None) -> np.ndarray:
+    ranked = reranker.rerank(query, documents, instruction=instruction)
+    return np.array([each.score for each in sorted(ranked, key=lambda each: each.index)])
+
+
+@pytest.fixture(scope="session", params=["as on the hub", "appending an end token"])
+def qwen3_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("qwen3") / "Qwen3-Reranker-0.6B"
+    return checkpoints.qwen3(folder, append_eos="appending" in request.param, max_tokens=1024)
+
+
+def test_qwen3_scores_equal_the_official_recipe(qwen3_folder: Path) -> None:
+    default = "Given a web search query, retrieve relevant passages that answer the query"
+    wanted = official_scores(qwen3_folder, QUERY, DOCUMENTS, default)
+    assert np.ptp(wanted) > 0.05  # the documents differ
+    with Reranker.local(qwen3_folder, dtype="float32", device="cpu") as ours:
+        np.testing.assert_allclose(scores_of(ours, QUERY, DOCUMENTS), wanted, atol=1e-4)
+        np.testing.assert_allclose(
+            scores_of(ours, QUERY, DOCUMENTS, "Find planets"),
+            official_scores(qwen3_folder, QUERY, DOCUMENTS, "Find planets"),
+            atol=1e-4,
+        )
+
+
+def test_a_document_too_long_is_cut_between_prefix_and_suffix(qwen3_folder: Path) -> None:
+    long = [*DOCUMENTS, "quick brown fox " * 600]
+    default = "Given a web search query, retrieve relevant passages that answer the query"
+    with (
+        Reranker.local(qwen3_folder, dtype="float32", device="cpu") as ours,
+        pytest.warns(LongTextWarning, match="position 5"),
+    ):
+        found = scores_of(ours, QUERY, long)
+    np.testing.assert_allclose(found, official_scores(qwen3_folder, QUERY, long, default, 1024), atol=1e-4)
+
+
+def test_a_document_too_long_is_refused_on_request(qwen3_folder: Path) -> None:
+    with Reranker.local(qwen3_folder, dtype="float32", device="cpu", long_text="error") as ours:
+        with pytest.raises(TextTooLongError, match="`documents`") as caught:
+            ours.rerank(QUERY, ["short", "quick brown fox " * 600])
+        assert caught.value.positions == (1,)
+
+
+def test_scores_do_not_depend_on_company_or_budget(tiny_reranker: Path) -> None:
+    with Reranker.local(tiny_reranker, dtype="float32", device="cpu", token_budget=1) as one_by_one:
+        alone = scores_of(one_by_one, QUERY, DOCUMENTS)
+    with Reranker.local(tiny_reranker, dtype="float32", device="cpu", token_budget=100_000) as together:
+        np.testing.assert_allclose(scores_of(together, QUERY, DOCUMENTS), alone, atol=1e-5)
+
+
+async def test_async_scores_equal_sync_scores(tiny_reranker: Path) -> None:
+    async with Reranker.local(tiny_reranker, dtype="float32", device="cpu") as ours:
+        assert await ours.arerank(QUERY, DOCUMENTS) == ours.rerank(QUERY, DOCUMENTS)
+
+
+def test_a_qwen3_folder_of_another_name_is_prompted_as_qwen3_reranker_with_a_warning(
+    tiny_reranker: Path, tmp_path: Path
+) -> None:
+    checkpoints.qwen3(tmp_path / "mine", append_eos=False)
+    with pytest.warns(UnknownModelWarning, match="Qwen3-Reranker"):
+        renamed = Reranker.local(tmp_path / "mine", dtype="float32", device="cpu")
+    with renamed, Reranker.local(tiny_reranker, dtype="float32", device="cpu") as named:
+        np.testing.assert_allclose(scores_of(renamed, QUERY, DOCUMENTS), scores_of(named, QUERY, DOCUMENTS), atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+@pytest.mark.parametrize("activation", [None, "torch.nn.modules.linear.Identity"])
+def test_cross_encoders_equal_sentence_transformers(family: str, activation: str | None, tmp_path: Path) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    folder = tmp_path / "cross-encoder"
+    if family == "bert":
+        checkpoints.bert(folder, "BertForSequenceClassification", num_labels=1)
+    else:
+        checkpoints.deberta_cross_encoder(folder)
+    if activation:
+        checkpoints.edit_json(folder / "config.json", sentence_transformers={"activation_fn": activation})
+    documents = [*DOCUMENTS, "fox " * 300]
+    theirs = sentence_transformers.CrossEncoder(str(folder), device="cpu")
+    wanted = theirs.predict([(QUERY, document) for document in documents])
+    with (
+        Reranker.local(folder, dtype="float32", device="cpu", token_budget=300) as ours,
+        pytest.warns(LongTextWarning, match="were cut"),
+    ):
+        np.testing.assert_allclose(scores_of(ours, QUERY, documents), wanted, atol=1e-4)
+
+
+def test_a_cross_encoder_takes_no_instruction(tmp_path: Path) -> None:
+    checkpoints.deberta_cross_encoder(tmp_path / "cross-encoder")
+    with (
+        Reranker.local(tmp_path / "cross-encoder", device="cpu") as ours,
+        pytest.raises(InvalidInputError, match="`instruction`"),
+    ):
+        ours.rerank("query", ["document"], instruction="Find")
+
+
+def test_an_explicit_profile_sets_the_prompt_and_the_tokens(tiny_reranker: Path) -> None:
+    qwen3 = profile_for("Qwen/Qwen3-Reranker-0.6B")
+    assert isinstance(qwen3, RerankProfile)
+    swapped = RerankProfile(
+        name="swapped",
+        method="token_logits",
+        architecture="qwen3",
+        prefix=qwen3.prefix,
+        body=qwen3.body,
+        suffix=qwen3.suffix,
+        true_token="no",
+        false_token="yes",
+        default_instruction=qwen3.default_instruction,
+    )
+    with (
+        Reranker.local(tiny_reranker, dtype="float32", device="cpu") as usual,
+        Reranker.local(tiny_reranker, dtype="float32", device="cpu", profile=swapped) as turned,
+    ):
+        np.testing.assert_allclose(
+            scores_of(turned, QUERY, DOCUMENTS), 1 - scores_of(usual, QUERY, DOCUMENTS), atol=1e-6
+        )
