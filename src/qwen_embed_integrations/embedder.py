@@ -15,6 +15,7 @@ from qwen_embed_integrations.errors import (
     UnknownModelWarning,
     WrongServerError,
 )
+from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.engine import EmbeddingEngine, LongText, Usage
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
+
 
 class Embedder:
     """Embeds queries and documents the way a model's authors meant.
@@ -159,6 +161,7 @@ class Embedder:
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
             InvalidInputError: If an argument cannot be used.
         """
+        require_local()
         from qwen_embed_integrations.local.embedding import LocalEmbeddingEngine  # noqa: PLC0415 loads torch
 
         engine = LocalEmbeddingEngine.load(

@@ -181,8 +181,8 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
     broken = [at for at, text in enumerate(listed) if not _is_unicode(text)]
     if broken:
         raise InvalidInputError(
-            f"`{parameter}` holds text with lone surrogates at {_name_positions(broken)}, which no encoding can carry. "
-            "It was read with the wrong encoding; repair it, for example with text.encode('utf-8', 'replace').decode().",
+            f"`{parameter}` holds text with lone surrogates at {_name_positions(broken)}, which cannot be sent. It was "
+            "read with the wrong encoding; repair it, for example with text.encode('utf-8', 'replace').decode().",
             parameter=parameter,
             positions=broken,
         )

@@ -28,3 +28,13 @@ def require(module: str, *, extra: str) -> Any:
         raise MissingExtraError(
             f"`{missing}` is not installed. Run: pip install 'qwen-embed-integrations[{extra}]'", name=missing
         ) from error
+
+
+def require_local() -> None:
+    """Check that what local models need is installed.
+
+    Raises:
+        MissingExtraError: If it is not.
+    """
+    for module in ("torch", "transformers", "safetensors"):
+        require(module, extra="local")

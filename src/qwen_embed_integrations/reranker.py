@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from qwen_embed_integrations.engine import Collector, check_instruction, check_name, check_texts
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
+from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class Reranker:
             MissingExtraError: If torch or transformers is not installed.
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
         """
+        require_local()
         from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
 
         engine = LocalRerankEngine.load(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,6 +56,27 @@ def reranking(reranker_server: loopback.Server) -> Iterator[Callable[..., Served
     yield make
     for each in made:
         each.close()
+
+
+class Turnstile:
+    """Counts who asks, as a LlamaIndex rate limiter; its lock cannot be pickled."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self._lock = threading.Lock()
+
+    def acquire(self, num_tokens: int = 0) -> None:  # noqa: ARG002 the interface
+        with self._lock:
+            self.passed += 1
+
+    async def async_acquire(self, num_tokens: int = 0) -> None:
+        self.acquire(num_tokens)
+
+
+@pytest.fixture
+def turnstile() -> Turnstile:
+    """Make a rate limiter that lets everyone through."""
+    return Turnstile()
 
 
 class Events(BaseEventHandler):

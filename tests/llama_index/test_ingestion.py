@@ -56,10 +56,9 @@ def test_worker_processes_have_all_settings(served: Served, server: loopback.Ser
     assert [node.embedding for node in nodes] == embedding.get_text_embedding_batch(texts)
 
 
+@pytest.mark.timeout(300)  # two processes import torch
 @pytest.mark.filterwarnings("ignore:Specified num_workers exceed")  # on one core
 def test_worker_processes_load_a_local_model(local: LocalEmbedding) -> None:
     nodes = IngestionPipeline(transformations=[local]).run(documents=DOCUMENTS[:2], num_workers=2)
     texts = [node.get_content(MetadataMode.EMBED) for node in nodes]
-    np.testing.assert_allclose(
-        [node.embedding for node in nodes], local.get_text_embedding_batch(texts), atol=1e-5
-    )
+    np.testing.assert_allclose([node.embedding for node in nodes], local.get_text_embedding_batch(texts), atol=1e-5)

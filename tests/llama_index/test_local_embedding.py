@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
-import operator
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +24,7 @@ def prompted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder whose files ask for a prompt before a query."""
     folder = tmp_path_factory.mktemp("prompted")
     for entry in minilm.iterdir():
-        os.symlink(entry, folder / entry.name)
+        (folder / entry.name).symlink_to(entry)
     settings = folder / "config_sentence_transformers.json"
     given = json.loads(settings.read_text())
     settings.unlink()
@@ -38,7 +34,8 @@ def prompted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_similar_texts_have_similar_vectors(local: LocalEmbedding) -> None:
     cat, rates, kitten = np.array(local.get_text_embedding_batch(TEXTS))
-    assert cat @ kitten > 0.4 > 0.2 > cat @ rates
+    assert cat @ kitten > 0.4
+    assert cat @ rates < 0.2
 
 
 async def test_async_gives_what_sync_gives(local: LocalEmbedding) -> None:
@@ -63,9 +60,7 @@ def test_every_event_loop_can_use_the_same_object(local: LocalEmbedding) -> None
 
 def test_the_models_own_query_prompt_is_kept(local: LocalEmbedding, prompted: Path) -> None:
     embedding = LocalEmbedding(prompted, device="cpu", dtype="float32")
-    np.testing.assert_allclose(
-        embedding.get_query_embedding("one"), local.get_text_embedding("search: one"), atol=1e-5
-    )
+    np.testing.assert_allclose(embedding.get_query_embedding("one"), local.get_text_embedding("search: one"), atol=1e-5)
     np.testing.assert_allclose(embedding.get_text_embedding("one"), local.get_text_embedding("one"), atol=1e-5)
 
 
@@ -101,9 +96,3 @@ def test_the_ingestion_cache_key_knows_the_weights_and_not_the_tuning(
     assert get_transformation_hash(nodes, tuned) == get_transformation_hash(nodes, local)
     other = LocalEmbedding(prompted, device="cpu", dtype="float32")
     assert get_transformation_hash(nodes, other) != get_transformation_hash(nodes, local)
-
-
-def test_a_spawned_process_can_use_a_pickled_embedding(local: LocalEmbedding) -> None:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        elsewhere = pool.submit(operator.methodcaller("get_text_embedding", "one"), local).result()
-    np.testing.assert_allclose(elsewhere, local.get_text_embedding("one"), atol=1e-5)

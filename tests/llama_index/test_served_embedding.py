@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from llama_index.core.rate_limiter import BaseRateLimiter
 
 import loopback
 from qwen_embed_integrations import ModelProfile, errors
@@ -14,6 +13,8 @@ from qwen_embed_integrations.llama_index import ServedEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from conftest import Turnstile
 
     Served = Callable[..., ServedEmbedding]
 
@@ -271,21 +272,8 @@ async def test_a_closed_object_opens_again(served: Served) -> None:
     assert await embedding.aget_text_embedding("one") == first
 
 
-class Turnstile(BaseRateLimiter):
-    """Counts who asks."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-
-    def acquire(self, num_tokens: int = 0) -> None:  # noqa: ARG002 the interface
-        self.passed += 1
-
-    async def async_acquire(self, num_tokens: int = 0) -> None:  # noqa: ARG002 the interface
-        self.passed += 1
-
-
-async def test_the_rate_limiter_is_asked_once_a_lot(served: Served) -> None:
-    turnstile = Turnstile()
+async def test_the_rate_limiter_is_asked_once_a_lot(served: Served, turnstile: Turnstile) -> None:
+    pytest.importorskip("llama_index.core.rate_limiter", reason="older than LlamaIndex's rate limiters")
     embedding = served(rate_limiter=turnstile, embed_batch_size=2)
     embedding.get_query_embedding("one")
     embedding.get_text_embedding_batch(["one", "two", "three"])

@@ -45,7 +45,8 @@ def assemble(
         wrong = [each for each in dimensions if each < 1 or (size is not None and each > size)]
         if wrong:
             raise InvalidInputError(
-                f"`dimensions` holds {wrong[0]}; {model.label} gives from 1 to {size or 'its own size'}.",
+                f"`dimensions` holds {wrong[0]}; {model.label} gives vectors of at least 1"
+                + (f" and at most {size}." if size else "."),
                 parameter="dimensions",
             )
     sizes: list[int | None] = list(dict.fromkeys(dimensions)) or [None]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.vectors import Float32
 
 _QUERIES_AT_ONCE = 256
-# Similarities of the same two vectors differ in the last bits between Chroma and numpy.
+# The rest of a float32 similarity is noise, which would order equal documents one way in Chroma and another in numpy.
+_DIGITS = 6
 _SAME = 1e-5
 
 
@@ -100,7 +101,9 @@ class VectorIndex:
                 query_embeddings=rows[start : start + _QUERIES_AT_ONCE], n_results=depth, include=include
             )
             for ids, distances in zip(reply["ids"], reply["distances"], strict=True):
-                found.append({key: 1.0 - float(distance) for key, distance in zip(ids, distances, strict=True)})
+                found.append(
+                    {key: round(1.0 - float(distance), _DIGITS) for key, distance in zip(ids, distances, strict=True)}
+                )
         return found
 
     def close(self) -> None:
@@ -128,7 +131,7 @@ def exact_search(ids: Sequence[str], documents: Float32, queries: Float32, depth
     """
     found: list[Scores] = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        similarities = queries[start : start + _QUERIES_AT_ONCE] @ documents.T
+        similarities = (queries[start : start + _QUERIES_AT_ONCE] @ documents.T).astype(np.float64).round(_DIGITS)
         found.extend(best(ids, row, depth) for row in similarities)
     return found
 

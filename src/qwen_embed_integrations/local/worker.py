@@ -7,6 +7,7 @@ wait behind an index build.
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import threading
@@ -48,6 +49,19 @@ class _Job:
     values: Float32 | None = None
 
 
+_running: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[_Job | None]] = weakref.WeakKeyDictionary()
+_exiting = threading.Event()
+
+
+@atexit.register
+def _end_all() -> None:
+    # A thread that computes while the interpreter is taken down dies inside torch, and the process with it.
+    _exiting.set()
+    for thread, inbox in list(_running.items()):
+        inbox.put(None)
+        thread.join()
+
+
 class Worker:
     """Computes jobs in a thread of its own, started on first use.
 
@@ -78,12 +92,14 @@ class Worker:
             # A forked child inherits the object but not its thread.
             if self._inbox is None or self._pid != os.getpid():
                 self._inbox, self._pid = queue.SimpleQueue(), os.getpid()
-                threading.Thread(
+                thread = threading.Thread(
                     target=_work,
                     args=(self._inbox, self._compute, self._token_budget),
                     name="qwen-embed-local",
                     daemon=True,
-                ).start()
+                )
+                thread.start()
+                _running[thread] = self._inbox
                 weakref.finalize(self, self._inbox.put, None)
             self._inbox.put(job)
         return job.future
@@ -99,7 +115,7 @@ class Worker:
 def _work(inbox: queue.SimpleQueue[_Job | None], compute: Compute, token_budget: int) -> None:
     jobs: list[_Job] = []
     closing = False
-    while jobs or not closing:
+    while (jobs or not closing) and not _exiting.is_set():
         arrived = [] if jobs else [inbox.get()]
         while not inbox.empty():
             arrived.append(inbox.get())

@@ -7,7 +7,6 @@ function, and only the sending differs between threads and event loops.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import threading
 import weakref
@@ -20,12 +19,8 @@ import openai
 
 from qwen_embed_integrations.errors import InvalidInputError, ServerConnectionError, ServerError
 from qwen_embed_integrations.served import failures
-from qwen_embed_integrations.served.address import (
-    check_headers,
-    normalize_base_url,
-    secrets_in,
-    without_credentials,
-)
+from qwen_embed_integrations.served.address import normalize_base_url, without_credentials
+from qwen_embed_integrations.served.clients import Clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
@@ -35,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Request", "without_credentials"]
 
 T = TypeVar("T")
-Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
 # The type the SDK is told to parse replies into: none, so that parsing stays here.
 _RAW = cast("type[Any]", bytes)
@@ -78,25 +72,14 @@ class Connection:
         default_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = normalize_base_url(base_url)
-        for name, value, least in (("max_concurrency", max_concurrency, 1), ("max_retries", max_retries, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(
-                    f"`{name}` is {value!r}; it must be a whole number of at least {least}.", parameter=name
-                )
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise InvalidInputError(
-                f"`timeout` is {timeout!r}; it must be a number of seconds above 0.", parameter="timeout"
+                f"`max_concurrency` is {max_concurrency!r}; it must be a whole number of at least 1.",
+                parameter="max_concurrency",
             )
-        headers = check_headers(api_key, default_headers)
-        self._settings: dict[str, Any] = {
-            "base_url": self.base_url,
-            # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.
-            "api_key": api_key or "EMPTY",
-            "timeout": timeout,
-            "max_retries": max_retries,
-            "default_headers": headers,
-        }
-        self._secrets = secrets_in(self.base_url, api_key, headers)
+        self._clients = Clients(
+            self.base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
+        )
         self._optional_timeout = min(timeout, 5.0)
         self._max_concurrency = max_concurrency
         self._lock = threading.Lock()
@@ -161,7 +144,7 @@ class Connection:
         except StopIteration as done:
             return cast("T", done.value)
         except ServerError as error:
-            failures.hide(error, self._secrets)
+            failures.hide(error, self._clients.secrets)
             raise
         # Nobody waits for this any more: ask the server nothing else.
         flow.close()
@@ -175,7 +158,7 @@ class Connection:
                 reply = client.post(request.path, cast_to=_RAW, body=request.body, options=self._options(request))
         except openai.APIError as error:
             # Not from it: the SDK's error carries the request's headers, and its text what the server echoed.
-            raise failures.from_sdk(error, self.url(request.path), self._secrets) from None
+            raise failures.from_sdk(error, self.url(request.path), self._clients.secrets) from None
         except RuntimeError:
             if client.is_closed():
                 raise self._closed() from None
@@ -186,12 +169,11 @@ class Connection:
         with self._lock:
             # A forked child inherits the object but neither its threads nor its sockets.
             if self._threads is None or self._threads.pid != os.getpid():
-                hooks = {"response": [failures.judge]}
-                client = openai.OpenAI(**self._settings, http_client=openai.DefaultHttpxClient(event_hooks=hooks))
+                client = self._clients.threaded()
                 pool = ThreadPoolExecutor(self._max_concurrency, thread_name_prefix="qwen-embed")
                 # A forgotten close() must leave no socket behind.
                 end = weakref.finalize(self, _end, client, pool, os.getpid())
-                self._threads = _Threads(self._without_environment(client), pool, os.getpid(), end)
+                self._threads = _Threads(client, pool, os.getpid(), end)
             return self._threads
 
     # --- event loops ---------------------------------------------------------------------------------------------
@@ -226,7 +208,7 @@ class Connection:
         except StopIteration as done:
             return cast("T", done.value)
         except ServerError as error:
-            failures.hide(error, self._secrets)
+            failures.hide(error, self._clients.secrets)
             raise
 
     async def _asend(self, client: openai.AsyncOpenAI, request: Request) -> bytes:
@@ -236,7 +218,7 @@ class Connection:
             else:
                 reply = await client.post(request.path, cast_to=_RAW, body=request.body, options=self._options(request))
         except openai.APIError as error:
-            raise failures.from_sdk(error, self.url(request.path), self._secrets) from None
+            raise failures.from_sdk(error, self.url(request.path), self._clients.secrets) from None
         except RuntimeError:
             if client.is_closed():
                 raise self._closed() from None
@@ -249,11 +231,7 @@ class Connection:
             known = self._loops.get(running)
             if known is None:
                 self._drop_closed_loops()
-                hooks = {"response": [failures.ajudge]}
-                client = openai.AsyncOpenAI(
-                    **self._settings, http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks)
-                )
-                self._without_environment(client)
+                client = self._clients.looped()
                 known = _Loop(client, asyncio.Semaphore(self._max_concurrency), self._lifeline(running, client))
                 self._loops[running] = known
             else:
@@ -277,13 +255,6 @@ class Connection:
             loop = reference()
             if loop is not None and loop.is_closed():
                 self._loops.pop(loop, None)
-
-    def _without_environment(self, client: Client) -> Client:
-        # The SDK adds what OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold. That is meant for OpenAI,
-        # and this server may be anybody's.
-        client.organization = client.project = None
-        client._custom_headers = self._settings["default_headers"]  # noqa: SLF001 there is no public way
-        return client
 
     def _options(self, request: Request) -> Any:
         return {"max_retries": 0, "timeout": self._optional_timeout} if request.optional else {}

@@ -82,8 +82,8 @@ class ServedEmbeddingEngine(ServedEngine):
         return Request(PATH, body)
 
     def _read(self, reply: bytes, count: int) -> Float32:
-        said = self.parse(reply, PATH)
+        said, url = self.parse(reply, PATH), self.connection.url(PATH)
+        rows = read_embeddings(said, count, url, self.size)
         with self._lock:  # several first replies may come at once, and must agree
-            rows = read_embeddings(said, count, self.connection.url(PATH), self.size)
-            self.size = rows.shape[1]
-        return rows
+            size = self.size = self.size or rows.shape[1]
+        return rows if rows.shape[1] == size else read_embeddings(said, count, url, size)

@@ -45,12 +45,14 @@ class ServerInfo:
         """
         if self.task is None or self.task == task:
             return
-        found, wanted = ("an embedding model", "reranker") if task == "rerank" else ("a reranker", "embedding server")
+        found, wanted = "a reranker", "an embedding server"
+        if task == "rerank":
+            found, wanted = "an embedding model", "a reranker"
         advice = {
             ("sglang", "rerank"): " Qwen3-Reranker is served with its chat template and without --is-embedding.",
             ("vllm", "rerank"): " vLLM would answer with plain cosine similarities.",
         }.get((self.kind, task), "")
-        raise WrongServerError(f"{url} runs {found} ({self.model}); point `base_url` at a {wanted}.{advice}", url=url)
+        raise WrongServerError(f"{url} runs {found} ({self.model}); point `base_url` at {wanted}.{advice}", url=url)
 
 
 def probe(root_url: str) -> Flow[ServerInfo]:

@@ -119,7 +119,7 @@ def tokens_used(said: Any) -> int:
     """Return the tokens a reply was charged for, or 0 where it does not say."""
     usage = said.get("usage") if isinstance(said, dict) else None
     counted = [usage.get(name) for name in ("total_tokens", "prompt_tokens")] if isinstance(usage, dict) else []
-    return next(filter(_is_index, counted), 0)
+    return next((tokens for tokens in counted if isinstance(tokens, int)), 0)
 
 
 def _order(indexes: Sequence[Any], url: str) -> list[int]:

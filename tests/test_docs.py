@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import pytest
+import typer
+from langchain_core.load import loads
+from llama_index.core import Settings
+
+import checkpoints
+import qwen_embed_integrations
+from qwen_embed_integrations import Embedder, Reranker, RerankProfile, cli, errors, profile_for
+from qwen_embed_integrations.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import loopback
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+GUIDES = [page for page in sorted(DOCS.glob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
+
+_BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)(?: \"([^\"]*)\")?\)")
+
+
+def blocks(page: Path) -> list[str]:
+    return [textwrap.dedent(code) for _, code in _BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def section(page: Path, heading: str) -> str:
+    return page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+# --- code on the pages -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Say what stands in for the models that the pages load in process."""
+    reranker = tmp_path_factory.mktemp("models") / "Qwen3-Reranker-0.6B"
+    return {
+        "mixedbread-ai/mxbai-embed-large-v1": minilm,
+        "Qwen/Qwen3-Reranker-0.6B": checkpoints.qwen3(reranker, append_eos=False),
+    }
+
+
+@pytest.fixture
+def stand_ins(
+    server: loopback.Server, reranker_server: loopback.Server, models: dict[str, Path]
+) -> Callable[[str], str]:
+    """Put these servers and models into code where it names others."""
+
+    def local(found: re.Match[str]) -> str:
+        return f"{found[1]}{str(models[found[2]])!r}"
+
+    def put(code: str) -> str:
+        served = code.replace("http://localhost:30000/v1", server.base_url)
+        served = served.replace("http://localhost:30001/v1", reranker_server.base_url)
+        found = re.sub(r'((?:Local\w+|\.local)\(\s*(?:model=)?)"([^"]+)"', local, served)
+        if "allowed_objects" in inspect.signature(loads).parameters:
+            return found
+        return re.sub(r" *allowed_objects=.*\n", "", found)  # langchain-core 1.0 has none
+
+    return put
+
+
+@pytest.fixture
+def run_code(
+    stand_ins: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., str]]:
+    """Run blocks of code one after the other, and return what they print."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Settings, "_embed_model", None)
+    for variable in ("QWEN_EMBED_BASE_URL", "QWEN_EMBED_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    names: dict[str, Any] = {}
+
+    def run(*codes: str) -> str:
+        for code in codes:
+            compiled = compile(stand_ins(code), "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            waiting = eval(compiled, names)  # noqa: S307 our own pages
+            if inspect.iscoroutine(waiting):
+                asyncio.run(waiting)
+        return capsys.readouterr().out
+
+    yield run
+    for value in names.values():
+        if type(value).__module__.startswith("qwen_embed_integrations"):
+            getattr(value, "close", lambda: None)()
+
+
+def readme_block(heading: str, at: int = 0) -> str:
+    return _BLOCK.findall(section(README, heading))[at][1]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name)
+def test_all_python_on_a_page_compiles(page: Path) -> None:
+    for code in blocks(page):
+        compile(code, name(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_the_readmes_served_langchain_block_finds_the_whale(run_code: Callable[..., str]) -> None:
+    printed = run_code(readme_block("LangChain"))
+    assert "blue whale" in printed
+    assert "'relevance_score': 0.8" in printed
+    assert "Bread" not in printed
+
+
+def test_the_readmes_local_langchain_block_finds_the_whale(run_code: Callable[..., str]) -> None:
+    printed = run_code(readme_block("LangChain", 1))
+    assert "blue whale" in printed
+    assert "Bread" not in printed
+
+
+def test_the_readmes_served_llama_index_block_finds_the_whale(run_code: Callable[..., str]) -> None:
+    printed = run_code(readme_block("LlamaIndex"))
+    assert "blue whale" in printed
+    assert "score=0.8" in printed
+    assert "Bread" not in printed
+
+
+def test_the_readmes_local_llama_index_block_finds_the_whale(run_code: Callable[..., str]) -> None:
+    printed = run_code(readme_block("LlamaIndex", 1))
+    assert "blue whale" in printed
+    assert "Bread" not in printed
+
+
+def test_the_readmes_block_without_a_framework_runs(run_code: Callable[..., str]) -> None:
+    printed = run_code(readme_block("Without a framework"))
+    assert re.search(r"requests=\d", printed)
+    assert re.search(r"\[RankedDocument\(index=[01], score=0\.\d+\)\]", printed)
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize("page", GUIDES, ids=name)
+def test_the_code_of_a_guide_runs_from_top_to_bottom(page: Path, run_code: Callable[..., str]) -> None:
+    run_code(*blocks(page))
+
+
+# --- facts on the pages ------------------------------------------------------------------------------------------
+
+
+def _tables() -> Any:
+    spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_models_are_what_the_profiles_say() -> None:
+    tables = _tables()
+    assert README in tables.PAGES
+    for page in tables.PAGES:
+        assert page.read_text(encoding="utf-8") == tables.filled(page), f"run python docs/tables.py: {name(page)}"
+
+
+def test_models_that_run_only_served_are_refused_in_process(tmp_path: Path) -> None:
+    tables = _tables()
+    rows = [row for row in (tables.models() + tables.rerankers()).splitlines() if row.endswith("| served |")]
+    only_served = [each for row in rows for each in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    folders = [each for each in only_served if profile_for(each).architecture is not None]
+    assert len(folders) == 7
+    for each in folders:
+        folder = tmp_path / each
+        checkpoints.write_json(folder / "config.json", {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]})
+        (folder / "model.safetensors").write_bytes(b"")
+        if "jina" in each:
+            checkpoints.edit_json(folder / "config.json", model_type="bert", position_embedding_type="alibi")
+        load = Reranker.local if isinstance(profile_for(each), RerankProfile) else Embedder.local
+        with pytest.raises(ModelLoadError, match="this version does not"):
+            load(folder)
+
+
+def test_every_error_has_its_row_in_the_guide() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "errors-and-long-texts.md").read_text(encoding="utf-8"), re.MULTILINE)
+    known = {
+        each.__name__
+        for each in vars(errors).values()
+        if inspect.isclass(each) and issubclass(each, (errors.QwenEmbedError, Warning))
+    }
+    assert set(rows) == known - {"QwenEmbedError"}
+
+
+def test_every_extra_has_its_row_in_the_readme() -> None:
+    known = importlib.metadata.metadata("qwen-embed-integrations").get_all("Provides-Extra") or []
+    assert {extra for extra in known if f"`{extra}`" not in section(README, "Install")} == set()
+    named = re.findall(r"^\| `([\w-]+)` \|", section(README, "Install"), re.MULTILINE)
+    assert set(named) == set(known) - {"sglang"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "qwen-embed bench" in page.read_text()], ids=name)
+def test_every_option_of_the_benchmark_on_a_page_exists(page: Path) -> None:
+    command: Any = typer.main.get_command(cli.build_app())
+    known = {option for each in command.commands["bench"].params for option in (*each.opts, *each.secondary_opts)}
+    text = section(page, "The benchmark on your own data") or page.read_text(encoding="utf-8")
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
+    assert used
+    assert used <= known
+
+
+def test_the_rooms_of_the_architecture_page_are_those_of_the_package() -> None:
+    first_cells = re.findall(r"^\| (`[^|]+) \|", section(DOCS / "architecture.md", "The house"), re.MULTILINE)
+    named = {place.rstrip("/") for cell in first_cells for place in re.findall(r"`([^`]+)`", cell)}
+    package = Path(qwen_embed_integrations.__file__).parent
+    rooms = {entry.name for entry in package.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
+    assert named == rooms - {"__init__.py"}
+
+
+@pytest.mark.parametrize("size", ["0.6B", "4B", "8B"])
+def test_the_chat_template_for_sglang_renders_the_rerank_prompt_of_the_profile(size: str) -> None:
+    # As SGLang does: newlines at the ends stripped, a written \n made a newline.
+    text = (DOCS / "qwen3_reranker.jinja").read_text(encoding="utf-8").strip("\n").replace("\\n", "\n")
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False).from_string(text)  # noqa: S701 a prompt, no HTML
+    messages = [{"role": "user", "content": "who?\n{x}"}, {"role": "user", "content": " <b>He</b>\n"}]
+    profile = profile_for(f"Qwen/Qwen3-Reranker-{size}")
+    assert isinstance(profile, RerankProfile)
+    expected = profile.lead("who?\n{x}") + " <b>He</b>\n" + profile.tail
+    assert template.render(messages=messages) == expected
+    own = profile.lead("who?\n{x}", "Judge it") + " <b>He</b>\n" + profile.tail
+    assert template.render(messages=messages, instruct="Judge it") == own
+
+
+# --- pages and links ---------------------------------------------------------------------------------------------
+
+
+def test_the_readme_is_short_enough_to_read() -> None:
+    text = re.sub(
+        r"<!-- demo-output -->.*<!-- /demo-output -->", "", README.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    assert len(text.splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_what_a_page_links_to_exists(page: Path) -> None:
+    for target, title in _LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path = (page.parent / target.partition("#")[0]).resolve() if not target.startswith("#") else page
+        assert path.is_file(), f"{name(page)}: {target}"
+        if title.startswith("test_"):
+            assert re.search(rf"^(async )?def {title}\(", path.read_text(encoding="utf-8"), re.MULTILINE), title
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    offline = (
+        "import socket\n"
+        "def refuse(*_): raise OSError('the pages are built without a network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from mkdocs.__main__ import cli; cli()"
+    )
+    command = [sys.executable, "-c", offline, "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)  # noqa: S603 ours
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_pages_ask_no_other_host_for_anything(site: Path) -> None:
+    loads_from_elsewhere = re.compile(
+        r"""<(script|img|iframe)[^>]+src=["']?(https?:)?//"""
+        r"""|<link(?=[^>]+rel=["']?(stylesheet|preconnect|preload))[^>]+href=["']?(https?:)?//"""
+    )
+    pages = list(site.rglob("*.html"))
+    assert len(pages) >= len(PAGES)
+    assert [page for page in pages if loads_from_elsewhere.search(page.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("module", ["", ".langchain", ".llama_index", ".benchmark"])
+def test_every_public_name_has_its_place_in_the_api_pages(module: str, site: Path) -> None:
+    package = importlib.import_module(f"qwen_embed_integrations{module}")
+    pages = "".join(page.read_text(encoding="utf-8") for page in (site / "api").rglob("*.html"))
+    missing = [public for public in package.__all__ if f'id="{package.__name__}.{public}"' not in pages]
+    assert missing == []
+
+
+def test_every_error_has_its_place_in_the_api_pages(site: Path) -> None:
+    page = (site / "api" / "errors" / "index.html").read_text(encoding="utf-8")
+    public = [each for each in vars(errors) if each.endswith(("Error", "Warning"))]
+    assert [each for each in public if f'id="{errors.__name__}.{each}"' not in page] == []
