@@ -3,6 +3,7 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
+export NO_MKDOCS_2_WARNING = 1
 
 .PHONY: demo test test-low lint docs clean
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -147,6 +148,10 @@ class _HTTPServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that went away is no news
+            super().handle_error(request, client_address)
+
 
 def _handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
@@ -167,6 +172,9 @@ def _handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             raw = self.rfile.read(length)
+            if len(raw) < length:  # the client went away in the middle
+                self.close_connection = True
+                return
             request = Request(self.command, self.path, dict(self.headers.items()), json.loads(raw) if raw else None)
             status, body, headers = server.handle(request)
             cut = body if isinstance(body, Cut) else None
@@ -190,6 +198,14 @@ def _handler_for(server: Server) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def soon(condition: Callable[[], bool], within: float = 10.0) -> bool:
+    """Tell whether this becomes true in time."""
+    deadline = time.monotonic() + within
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
 
 
 def to_embeddings(answer: Callable[[list[str]], Answer | None]) -> Callable[[Request], Answer | None]:

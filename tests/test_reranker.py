@@ -159,6 +159,7 @@ def test_nothing_is_sent_before_the_first_use(reranker_server: loopback.Server, 
 
 
 def test_a_progress_bar_counts_documents(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
     make(show_progress=True, batch_size=2).rerank("cats", DOCUMENTS)
     shown = capsys.readouterr().err
     assert "3/3" in shown

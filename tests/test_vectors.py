@@ -25,7 +25,7 @@ def test_numbers_become_float32() -> None:
 
 
 def test_a_null_counts_as_nan() -> None:
-    assert np.isnan(vectors.decode([1.0, None])[1])  # type: ignore[list-item]
+    assert np.isnan(vectors.decode([1.0, None])[1])
 
 
 def test_a_number_too_large_for_float32_is_infinite_and_says_nothing() -> None:

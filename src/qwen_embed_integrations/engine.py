@@ -278,7 +278,7 @@ def _name_positions(positions: Sequence[int], shown: int = 10) -> str:
 
 
 def _progress_bar(count: int, unit: str) -> _ProgressBar:
-    bar: _ProgressBar = require("tqdm.auto", extra="local").tqdm(total=count, unit=unit)
+    bar: _ProgressBar = require("tqdm.auto", extra=None).tqdm(total=count, unit=unit)
     return bar
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from qwen_embed_integrations.errors import MissingExtraError
 
 
-def require(module: str, *, extra: str) -> Any:
+def require(module: str, *, extra: str | None) -> Any:
     """Import a module that an optional extra brings.
 
     Args:
         module: Dotted name of the module.
-        extra: Name of the extra in this package's metadata.
+        extra: Name of the extra in this package's metadata; None where the module is installed by its own name.
 
     Returns:
         The imported module.
@@ -25,9 +25,8 @@ def require(module: str, *, extra: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or module
-        raise MissingExtraError(
-            f"`{missing}` is not installed. Run: pip install 'qwen-embed-integrations[{extra}]'", name=missing
-        ) from error
+        wanted = f"'qwen-embed-integrations[{extra}]'" if extra else missing
+        raise MissingExtraError(f"`{missing}` is not installed. Run: pip install {wanted}", name=missing) from error
 
 
 def require_local() -> None:

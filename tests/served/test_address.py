@@ -109,7 +109,7 @@ def test_a_header_name_that_is_none_is_refused(name: Any) -> None:
 
 def test_headers_must_be_a_mapping() -> None:
     with pytest.raises(InvalidInputError, match="`default_headers` is list"):
-        Embedder.served(MODEL, base_url="http://localhost:1", default_headers=[("a", "b")])  # type: ignore[arg-type]
+        Embedder.served(MODEL, base_url="http://localhost:1", default_headers=[("a", "b")])
 
 
 def test_secrets_are_the_key_the_headers_and_the_urls_password() -> None:

@@ -36,6 +36,16 @@ def test_default_headers_go_with_every_request(server: loopback.Server, embedder
     assert {request.headers.get("X-Tenant", request.headers.get("x-tenant")) for request in server.requests} == {TENANT}
 
 
+def test_an_authorization_header_of_ones_own_wins(server: loopback.Server, embedder: Make) -> None:
+    embedder(default_headers={"Authorization": "Basic bWU6c2VjcmV0"}).embed_documents(["a"])
+    assert headers_of(server)["authorization"] == "Basic bWU6c2VjcmV0"
+
+
+def test_the_user_and_password_of_the_url_are_sent(server: loopback.Server, embedder: Make) -> None:
+    embedder(base_url=server.base_url.replace("://", "://me:p%40ss@")).embed_documents(["a"])
+    assert headers_of(server)["authorization"] == "Basic bWU6cEBzcw=="
+
+
 @pytest.mark.parametrize("api_key", [None, ""])
 def test_nothing_of_the_environment_meant_for_openai_is_sent_to_this_server(
     server: loopback.Server, embedder: Make, monkeypatch: pytest.MonkeyPatch, api_key: str | None

@@ -59,7 +59,7 @@ def test_batches_come_back_in_order_whichever_ends_first(embedder: Make) -> None
 
 
 def test_no_more_requests_are_in_flight_than_allowed(server: loopback.Server, embedder: Make) -> None:
-    server.latency = 0.01
+    server.latency = 0.02
     embedder(batch_size=1, max_concurrency=3).embed_documents(texts_of(30))
     assert server.max_in_flight == 3
 
@@ -102,7 +102,7 @@ def test_flows_are_started_only_a_short_way_ahead(server: loopback.Server, conne
     for taken in range(1, 21):
         next(results)
         assert begun - taken <= 2 * 2
-    results.close()  # type: ignore[attr-defined]  # it is a generator
+    results.close()
     assert len(server.posted()) <= 24
 
 
@@ -150,17 +150,17 @@ def test_a_host_that_does_not_exist_says_what_to_check(embedder: Make) -> None:
 
 
 def test_a_slow_server_ends_in_advice_about_the_timeout(server: loopback.Server, embedder: Make) -> None:
-    server.latency = 0.5
+    server.latency = 4
     start = time.perf_counter()
     with pytest.raises(ServerConnectionError, match=r"did not answer in time. Raise `timeout`"):
         embedder(timeout=0.1).embed_documents(["a"])
-    assert time.perf_counter() - start < 0.45
+    assert time.perf_counter() - start < 3
     assert len(server.posted()) == 1
 
 
 def test_a_timeout_is_tried_again(server: loopback.Server, embedder: Make) -> None:
-    delays = iter([0.5])
-    ours = embedder(lambda _: time.sleep(next(delays, 0)), timeout=0.2, max_retries=1)
+    delays = iter([3])
+    ours = embedder(lambda _: time.sleep(next(delays, 0)), timeout=0.5, max_retries=1)
     assert ours.embed_documents(["a"]).shape == (1, tiny.SIZE)
     assert len(server.posted()) == 2
 
@@ -222,7 +222,7 @@ def test_closing_while_another_thread_embeds_gives_it_a_typed_error(server: loop
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(0.12)
+    assert loopback.soon(lambda: len(server.posted()) >= 4)
     ours.close()
     thread.join(10)
     assert [type(error) for error in outcome] == [ServerConnectionError]

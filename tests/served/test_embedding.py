@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,15 +149,18 @@ def test_an_unknown_model_that_changes_its_size_between_batches_is_found_out(emb
 def test_first_replies_of_different_sizes_at_the_same_time_do_not_both_pass(
     server: loopback.Server, embedder: Make
 ) -> None:
-    server.latency = 0.05
-    sizes = {"a": 8, "b": 16, "c": 24, "d": 32}
+    # Long enough to read that another thread gets its turn in between.
+    said = {str(size): json.dumps(tiny.reply([{"embedding": [1.5] * size}] * 8)[1]).encode() for size in (7000, 8000)}
     unknown = embedder(
-        lambda texts: (200, loopback.embeddings_reply(texts, size=sizes[texts[0]]), {}),
+        lambda texts: (200, said[texts[0]], {}),
         profile=ModelProfile(name="mystery", min_dimensions=1),
-        batch_size=1,
+        batch_size=8,
     )
-    with pytest.raises(BadReplyError, match="were expected"):
-        unknown.embed_documents(list(sizes))
+    for _ in range(5):
+        unknown._engine.size = None
+        server.latency = 0.02
+        with pytest.raises(BadReplyError, match="were expected"):
+            unknown.embed_documents(["7000"] * 8 + ["8000"] * 8)
 
 
 def test_more_dimensions_than_an_unknown_model_gives_are_refused(embedder: Make) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import loopback
 import tiny
 from qwen_embed_integrations.errors import ServerAuthenticationError, ServerConnectionError
 from qwen_embed_integrations.served.connection import Connection, Request
@@ -18,7 +19,6 @@ from qwen_embed_integrations.served.connection import Connection, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import loopback
     from qwen_embed_integrations import Embedder
     from qwen_embed_integrations.served.connection import Flow
 
@@ -40,7 +40,7 @@ async def test_batches_come_back_in_order_whichever_ends_first(embedder: Make) -
 
 
 async def test_no_more_requests_are_in_flight_than_allowed(server: loopback.Server, embedder: Make) -> None:
-    server.latency = 0.01
+    server.latency = 0.02
     await embedder(batch_size=1, max_concurrency=3).aembed_documents(texts_of(30))
     assert server.max_in_flight == 3
 
@@ -50,7 +50,7 @@ async def test_2000_tasks_share_one_object_and_its_bound(server: loopback.Server
     found = await asyncio.gather(*(ours.aembed_documents([f"task {at}"]) for at in range(2000)))
     np.testing.assert_allclose(np.concatenate(found), tiny.vectors([f"task {at}" for at in range(2000)]), atol=1e-6)
     assert server.max_in_flight <= 8
-    assert server.connections <= 8
+    assert server.connections <= 16  # an idle one may have to be replaced
 
 
 def test_several_event_loops_one_after_another(embedder: Make) -> None:
@@ -119,7 +119,7 @@ async def test_cancelling_a_call_cancels_its_outstanding_requests(server: loopba
     ours = embedder(batch_size=1, max_concurrency=4)
     before = asyncio.all_tasks()
     call = asyncio.ensure_future(ours.aembed_documents(texts_of(200)))
-    await asyncio.sleep(0.12)
+    assert await asyncio.to_thread(loopback.soon, lambda: len(server.posted()) >= 8)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -130,11 +130,11 @@ async def test_cancelling_a_call_cancels_its_outstanding_requests(server: loopba
 
 
 async def test_a_call_can_be_given_a_time_limit(server: loopback.Server, embedder: Make) -> None:
-    server.latency = 0.3
+    server.latency = 4
     start = time.perf_counter()
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(embedder().aembed_documents(["a"]), 0.05)
-    assert time.perf_counter() - start < 0.25
+    assert time.perf_counter() - start < 3
 
 
 async def test_an_object_works_after_a_cancelled_call(server: loopback.Server, embedder: Make) -> None:
@@ -172,7 +172,7 @@ async def test_closing_while_another_task_embeds_gives_it_a_typed_error(
     server.latency = 0.05
     ours = embedder(batch_size=1, max_concurrency=2)
     call = asyncio.ensure_future(ours.aembed_documents(texts_of(100)))
-    await asyncio.sleep(0.12)
+    assert await asyncio.to_thread(loopback.soon, lambda: len(server.posted()) >= 4)
     await ours.aclose()
     with pytest.raises(ServerConnectionError):
         await call

@@ -119,7 +119,7 @@ def test_no_other_retry_layer_waits_on_top(embedder: Make) -> None:
     start = time.perf_counter()
     with pytest.raises(errors.ServerBusyError):
         ours.embed_documents(["a"])
-    assert time.perf_counter() - start < 0.4
+    assert time.perf_counter() - start < 1.5  # three of the SDK's own waits take more than two seconds
 
 
 SGLANG_BUSY = {

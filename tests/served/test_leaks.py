@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import warnings
 import weakref
 from typing import TYPE_CHECKING
@@ -17,13 +16,12 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import loopback
 import tiny
 from qwen_embed_integrations import Embedder, Reranker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import loopback
 
 
 def threads() -> list[threading.Thread]:
@@ -36,17 +34,12 @@ def sockets_to(server: loopback.Server) -> int:
     return sum(bool(each.raddr) and each.raddr.port == server.port and each.fd != -1 for each in connections)
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    """Tell whether this becomes true; threads need a moment to end."""
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
-
-
 @pytest.fixture
 def quiet() -> Iterator[None]:
     """Fail on any warning, those raised where they cannot propagate included."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # what other tests left
     unraisable: list[str] = []
     before = sys.unraisablehook
     sys.unraisablehook = lambda what: unraisable.append(repr(what.exc_value))
@@ -65,7 +58,7 @@ def test_close_ends_threads_and_sockets(server: loopback.Server, embedder: Calla
     assert len(threads()) > before
     assert sockets_to(server) > 0
     ours.close()
-    assert soon(lambda: len(threads()) == before)
+    assert loopback.soon(lambda: len(threads()) == before)
     assert sockets_to(server) == 0
 
 
@@ -77,7 +70,7 @@ def test_a_forgotten_close_leaves_nothing_behind(server: loopback.Server) -> Non
         ours = Embedder.served("Qwen/Qwen3-Embedding-0.6B", base_url=server.base_url)
         ours.embed_documents(["a", "b"])
         del ours
-        assert soon(lambda: len(threads()) == before)
+        assert loopback.soon(lambda: len(threads()) == before)
         assert sockets_to(server) == 0
     finally:
         gc.enable()
@@ -90,7 +83,7 @@ def test_a_forgotten_reranker_leaves_nothing_behind(reranker_server: loopback.Se
     ours.rerank("q", ["a", "b"])
     del ours
     gc.collect()
-    assert soon(lambda: len(threads()) == before)
+    assert loopback.soon(lambda: len(threads()) == before)
     assert sockets_to(reranker_server) == 0
 
 
@@ -138,7 +131,7 @@ def test_an_object_that_is_closed_and_used_again_and_again_keeps_nothing(
     pools = []
     for _ in range(5):
         ours.embed_documents(["a"])
-        pools.append(weakref.ref(ours._engine.connection._threads.pool))  # type: ignore[attr-defined]
+        pools.append(weakref.ref(ours._engine.connection._threads.pool))
         ours.close()
     gc.collect()
     assert [pool() for pool in pools] == [None] * 5
@@ -155,7 +148,7 @@ async def test_aclose_closes_this_loops_sockets_and_the_threads(
     assert sockets_to(server) == 2
     await ours.aclose()
     assert sockets_to(server) == 0
-    assert await asyncio.to_thread(soon, lambda: len(threads()) == before)
+    assert await asyncio.to_thread(loopback.soon, lambda: len(threads()) == before)
 
 
 def test_closing_twice_or_unused_is_harmless(embedder: Callable[..., Embedder]) -> None:

@@ -108,7 +108,8 @@ class VectorIndex:
 
     def close(self) -> None:
         """Let go of the files."""
-        self._client.close()
+        # Before 1.5.2 a client has no close, and its files stay open until the process ends.
+        getattr(self._client, "close", lambda: None)()
 
     def __enter__(self) -> Self:
         return self

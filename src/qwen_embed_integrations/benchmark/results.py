@@ -121,7 +121,7 @@ class Example:
     Attributes:
         query: Its text.
         document: A relevant document, shortened.
-        ranks: By system, the rank of its first relevant document; None where it is not among the first 100.
+        ranks: By system, the rank of its first relevant document; None where it did not find one.
     """
 
     query: str

@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import os
-import threading
 from abc import abstractmethod
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.load.serializable import Serializable
 from langchain_core.utils import secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
+from qwen_embed_integrations.built import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 as above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from typing_extensions import Self
-
-T = TypeVar("T")
-
-
-class Built(Generic[T]):
-    """Holds what is built at its first use. Copies and pickles start empty; all are equal."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._value: T | None = None
-
-    def get(self, build: Callable[[], T]) -> T:
-        """Return what was built, building it if need be, once however many threads ask."""
-        with self._lock:
-            if self._value is None:
-                self._value = build()
-            return self._value
-
-    def take(self) -> T | None:
-        """Return what was built, if anything, and forget it."""
-        with self._lock:
-            value, self._value = self._value, None
-            return value
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Built[T]:
-        return Built()
-
-    def __reduce__(self) -> Any:
-        return Built, ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Built)
-
-    def __hash__(self) -> int:
-        return hash(Built)
+ModelName = Annotated[str, BeforeValidator(lambda model: os.fspath(model) if isinstance(model, os.PathLike) else model)]
 
 
 class Settings(Serializable):
@@ -66,7 +32,7 @@ class Settings(Serializable):
     # Keys and headers may be among the input, so errors must not quote it.
     model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=(), hide_input_in_errors=True)
 
-    model: Annotated[str, BeforeValidator(lambda model: os.fspath(model) if isinstance(model, os.PathLike) else model)]
+    model: ModelName
     """Served: the name the server knows the model by, which also picks the profile. Local: a folder or a hub id."""
     profile: ModelProfile | RerankProfile | None = None
     """What the model wants, where its name or its files do not tell."""
@@ -126,21 +92,10 @@ class Settings(Serializable):
         return {} if self.profile is None else {"profile": asdict(self.profile)}
 
 
-def _base_url_from_env() -> str:
-    found = os.environ.get("QWEN_EMBED_BASE_URL")
-    if not found:
-        raise InvalidInputError(
-            "`base_url` is not given and QWEN_EMBED_BASE_URL is not set. Pass the server's address, such as "
-            "http://localhost:30000/v1.",
-            parameter="base_url",
-        )
-    return found
-
-
 class ServedSettings(Settings):
     """Settings of a model behind HTTP."""
 
-    base_url: str = Field(default_factory=_base_url_from_env)
+    base_url: str = Field(default_factory=base_url_from_env)
     """Address up to and including `/v1`. Read from `QWEN_EMBED_BASE_URL` where not given."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("QWEN_EMBED_API_KEY", default=None))
     """Sent as a bearer token. Read from `QWEN_EMBED_API_KEY` where not given."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from abc import abstractmethod
-from collections.abc import Callable  # noqa: TC003 pydantic reads the annotations at runtime
 from copy import copy
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
 
+from qwen_embed_integrations.built import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
 
@@ -21,38 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from qwen_embed_integrations.engine import Usage
-
-T = TypeVar("T")
-
-
-class Built(Generic[T]):
-    """Holds what is built at its first use. Deep copies and pickles start empty; all are equal."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._value: T | None = None
-
-    def get(self, build: Callable[[], T]) -> T:
-        """Return what was built, building it if need be, once however many threads ask."""
-        with self._lock:
-            if self._value is None:
-                self._value = build()
-            return self._value
-
-    def take(self) -> T | None:
-        """Return what was built, if anything, and forget it."""
-        with self._lock:
-            value, self._value = self._value, None
-            return value
-
-    def __reduce__(self) -> Any:
-        return Built, ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Built)
-
-    def __hash__(self) -> int:
-        return hash(Built)
 
 
 class CoreSettings(BaseModel):
@@ -130,15 +97,8 @@ class ServerSettings(CoreSettings):
     default_headers: dict[str, str] | None = Field(frozen=True, exclude=True, repr=False)
 
     def __init__(self, *, base_url: str | None, api_key: SecretStr | str | None, **settings: Any) -> None:
-        address = base_url or os.environ.get("QWEN_EMBED_BASE_URL")
-        if not address:
-            raise InvalidInputError(
-                "`base_url` is not given and QWEN_EMBED_BASE_URL is not set. Pass the server's address, such as "
-                "http://localhost:30000/v1.",
-                parameter="base_url",
-            )
         key = api_key or os.environ.get("QWEN_EMBED_API_KEY") or None
-        super().__init__(base_url=address, api_key=key, **settings)
+        super().__init__(base_url=base_url or base_url_from_env(), api_key=key, **settings)
 
     @field_serializer("base_url")
     def _without_credentials(self, base_url: str) -> str:

@@ -120,12 +120,19 @@ def test_a_trivial_function_makes_no_document(build: Build, body: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
+        USEFUL.replace("    return", "    words.sort()\n" * 30 + "    return"),
         USEFUL.replace("def shorten", "def _shorten"),
         "def outer():\n" + USEFUL.replace("\n", "\n    "),
         'def shorten(a,\n            b): "Collapse and truncate the given words."; return a\n\n\n',
         USEFUL.replace("    words = ", "    # Collapse and truncate  the given words to fit a column.\n    words = "),
     ],
-    ids=["private", "inside another", "docstring on a line with code", "query repeated in the source"],
+    ids=[
+        "longer than models read",
+        "private",
+        "inside another",
+        "docstring on a line with code",
+        "query repeated in the source",
+    ],
 )
 def test_what_would_be_unfair_or_broken_is_left_out(build: Build, source: str) -> None:
     with pytest.raises(InvalidInputError, match="holds no documented Python source"):

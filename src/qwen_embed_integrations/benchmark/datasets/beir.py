@@ -70,7 +70,9 @@ def _find(folder: Path, *names: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
-    raise _refuse(f"`data` {str(folder)!r} has no {' or '.join(names)}; it holds {found}.")
+    option = names[0].partition(".")[0]
+    elsewhere = "" if option == "corpus" else f" If it is elsewhere, pass `{option}`."
+    raise _refuse(f"`data` {str(folder)!r} has no {' or '.join(names)}; it holds {found}.{elsewhere}")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:

@@ -38,6 +38,8 @@ _MIN_QUERY_WORDS = 4
 _MAX_QUERY_CHARACTERS = 300
 _MIN_NEW_WORDS = 2
 _MIN_LINES = 3
+# Small models read about 256 tokens: of longer functions they would see the beginning only.
+_MAX_LINES = 30
 
 _SENTENCE = re.compile(r".+?[.!?](?=\s+[A-Z\"'(`]|$)")
 _SIGNATURE = re.compile(r"[\w.\[\]]+\s*\(|.*->")
@@ -64,7 +66,7 @@ def load(root: Path | None = None) -> Dataset:
     """Build the dataset from a standard library.
 
     The query is the first sentence of a public function's docstring; the document is the function's source without
-    that docstring. Functions inside functions, trivial ones, and repeated queries or sources are left out.
+    that docstring. Functions inside functions, trivial and long ones, and repeated queries or sources are left out.
 
     Args:
         root: Folder of the library; None takes that of the running Python.
@@ -163,7 +165,8 @@ def _document(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) ->
     kept = [line[node.col_offset :] if not line[: node.col_offset].strip() else line for line in head + tail]
     while kept and not kept[-1].strip():
         kept.pop()
-    return "\n".join(kept) if sum(bool(line.strip()) for line in kept) >= _MIN_LINES else None
+    fits = sum(bool(line.strip()) for line in kept) >= _MIN_LINES and len(kept) <= _MAX_LINES
+    return "\n".join(kept) if fits else None
 
 
 def _does_something(statement: ast.stmt) -> bool:
