@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import loopback
 import pytest
+
+import loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_embed_integrations.engine import Batch, Collector, Usage, check_texts
+from qwen_embed_integrations.checks import check_texts
+from qwen_embed_integrations.engine import Batch, Collector, Usage
 from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, ModelOutputError
 
 

@@ -167,5 +167,5 @@ def test_a_progress_bar_counts_documents(make: Make, capsys: pytest.CaptureFixtu
 
 
 def test_a_reranker_cannot_be_pickled_with_its_connections(make: Make) -> None:
-    with pytest.raises(TypeError, match="pickle its settings instead"):
+    with pytest.raises(TypeError, match="pickle what it was made from"):
         pickle.dumps(make())

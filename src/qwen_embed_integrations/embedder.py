@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qwen_embed_integrations import vectors
-from qwen_embed_integrations.engine import Collector, check_instruction, check_name, check_texts
+from qwen_embed_integrations.checks import check_instruction, check_name, check_texts
+from qwen_embed_integrations.engine import Collector, OverEngine
 from qwen_embed_integrations.errors import (
     InvalidInputError,
     ModelOutputError,
@@ -22,14 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from typing_extensions import Self
-
-    from qwen_embed_integrations.engine import EmbeddingEngine, LongText, Usage
+    from qwen_embed_integrations.engine import EmbeddingEngine, LongText
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
 
 
-class Embedder:
+class Embedder(OverEngine["EmbeddingEngine"]):
     """Embeds queries and documents the way a model's authors meant.
 
     Make one with `Embedder.served` or `Embedder.local`. It is safe to share between threads and event loops, and is
@@ -49,12 +48,12 @@ class Embedder:
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
+        super().__init__(engine)
         profile.check_dimensions(dimensions)
         check_instruction(instruction)
         profile.prefix("query", instruction)
         self.profile = profile
         self.instruction = instruction
-        self._engine = engine
         self._dimensions = dimensions
         self._show_progress = show_progress
 
@@ -191,11 +190,6 @@ class Embedder:
             dimensions=self._dimensions or self.profile.dimensions,
         )
 
-    @property
-    def usage(self) -> Usage:
-        """Tokens and requests so far, summed over all calls."""
-        return self._engine.usage
-
     def embed_queries(self, texts: Iterable[str], *, instruction: str | None = None) -> Float32:
         """Embed texts that search.
 
@@ -263,31 +257,8 @@ class Embedder:
             raise ModelOutputError(f"The first {wanted} values of a vector are all zero: no direction is left of it.")
         return finished
 
-    def close(self) -> None:
-        """Release connections, threads and memory."""
-        self._engine.close()
-
-    async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too."""
-        await self._engine.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.profile.name!r}, dimensions={self.dimensions})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("An Embedder holds connections or a loaded model; pickle its settings instead.")
 
 
 def _served_profile(model: str) -> ModelProfile:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
-from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, QwenEmbedError
+from qwen_embed_integrations.checks import name_positions
+from qwen_embed_integrations.errors import LongTextWarning, QwenEmbedError
 from qwen_embed_integrations.extras import require
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+
+    from typing_extensions import Self
 
     from qwen_embed_integrations.vectors import Floats
 
@@ -53,16 +56,28 @@ class Batch:
     failure: QwenEmbedError | None = None
 
 
-class EmbeddingEngine(Protocol):
-    """Turns finished texts (prompts included) into vectors."""
-
-    identity: dict[str, str | None]
-    size: int | None
+class Engine(Protocol):
+    """Something that computes, and is closed when done."""
 
     @property
     def usage(self) -> Usage:
         """What has been spent so far."""
         ...
+
+    def close(self) -> None:
+        """Release connections, threads and memory."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections, threads and memory."""
+        ...
+
+
+class EmbeddingEngine(Engine, Protocol):
+    """Turns finished texts (prompts included) into vectors."""
+
+    identity: dict[str, str | None]
+    size: int | None
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Yield vectors in parts, in any order."""
@@ -72,22 +87,9 @@ class EmbeddingEngine(Protocol):
         """Yield vectors in parts, in any order."""
         ...
 
-    def close(self) -> None:
-        """Release connections, threads and memory."""
-        ...
 
-    async def aclose(self) -> None:
-        """Release connections, threads and memory."""
-        ...
-
-
-class RerankEngine(Protocol):
+class RerankEngine(Engine, Protocol):
     """Scores documents against a query."""
-
-    @property
-    def usage(self) -> Usage:
-        """What has been spent so far."""
-        ...
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts, in any order."""
@@ -97,96 +99,44 @@ class RerankEngine(Protocol):
         """Yield scores in parts, in any order."""
         ...
 
+
+E = TypeVar("E", bound=Engine)
+
+
+class OverEngine(Generic[E]):
+    """What Embedder and Reranker share: an engine, what it spent, and its end."""
+
+    def __init__(self, engine: E) -> None:
+        self._engine = engine
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and requests so far, summed over all calls."""
+        return self._engine.usage
+
     def close(self) -> None:
         """Release connections, threads and memory."""
-        ...
+        self._engine.close()
 
     async def aclose(self) -> None:
-        """Release connections, threads and memory."""
-        ...
+        """Release connections, threads and memory, those of the running event loop too."""
+        await self._engine.aclose()
 
+    def __enter__(self) -> Self:
+        return self
 
-def check_long_text(long_text: str) -> None:
-    """Refuse a `long_text` that means nothing.
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    Raises:
-        InvalidInputError: If it is neither `"truncate"` nor `"error"`.
-    """
-    if long_text not in {"truncate", "error"}:
-        raise InvalidInputError(
-            f"`long_text` is {long_text!r}; it must be 'truncate' or 'error'.", parameter="long_text"
-        )
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
-def check_name(value: object, *, parameter: str) -> None:
-    """Refuse what is no string, or blank, where one is needed.
-
-    Raises:
-        InvalidInputError: Naming the parameter.
-    """
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidInputError(f"`{parameter}` is {value!r}; it must be a string.", parameter=parameter)
-
-
-def check_instruction(instruction: object) -> None:
-    """Refuse an instruction that is no string.
-
-    Raises:
-        InvalidInputError: If it is neither a string nor None.
-    """
-    if instruction is not None and not isinstance(instruction, str):
-        raise InvalidInputError(
-            f"`instruction` is {type(instruction).__name__}; it must be a string, or None for the default.",
-            parameter="instruction",
-        )
-
-
-def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
-    """Refuse what is no text, before anything is computed or sent.
-
-    Args:
-        texts: The texts.
-        parameter: Name of the argument, for the message.
-
-    Returns:
-        The same texts in a list.
-
-    Raises:
-        InvalidInputError: If `texts` is a single string, or holds something else than text, or blank text.
-    """
-    if isinstance(texts, str):
-        raise InvalidInputError(f"`{parameter}` is one string; pass a list of strings.", parameter=parameter)
-    try:
-        listed = list(texts)
-    except TypeError as error:
-        raise InvalidInputError(
-            f"`{parameter}` is {type(texts).__name__}; pass a list of strings.", parameter=parameter
-        ) from error
-    wrong = [at for at, text in enumerate(listed) if not isinstance(text, str)]
-    if wrong:
-        kinds = ", ".join(sorted({type(listed[at]).__name__ for at in wrong}))
-        raise InvalidInputError(
-            f"`{parameter}` must hold strings; found {kinds} at {_name_positions(wrong)}.",
-            parameter=parameter,
-            positions=wrong,
-        )
-    blank = [at for at, text in enumerate(listed) if not text.strip()]
-    if blank:
-        raise InvalidInputError(
-            f"`{parameter}` holds blank text at {_name_positions(blank)}. Nothing was sent; drop these texts: a blank "
-            "has no meaning to embed or score, and some servers refuse the whole request.",
-            parameter=parameter,
-            positions=blank,
-        )
-    broken = [at for at, text in enumerate(listed) if not _is_unicode(text)]
-    if broken:
-        raise InvalidInputError(
-            f"`{parameter}` holds text with lone surrogates at {_name_positions(broken)}, which cannot be sent. It was "
-            "read with the wrong encoding; repair it, for example with text.encode('utf-8', 'replace').decode().",
-            parameter=parameter,
-            positions=broken,
-        )
-    return listed
+    def __reduce__(self) -> NoReturn:
+        kind = type(self).__name__
+        raise TypeError(f"{kind} holds connections or a loaded model; pickle what it was made from instead.")
 
 
 class Collector:
@@ -249,7 +199,7 @@ class Collector:
             cut = sorted(self._shortened)
             warnings.warn(
                 f"{len(cut)} of {self._count} `{self._parameter}` were longer than the model reads and were cut, at "
-                f"{_name_positions(cut)}. Split them, or pass long_text='error'.",
+                f"{name_positions(cut)}. Split them, or pass long_text='error'.",
                 LongTextWarning,
                 stacklevel=stacklevel,
             )
@@ -258,23 +208,9 @@ class Collector:
             failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
             failure.completed = self._values
             if len(self._failures) > 1:
-                failure.args = (f"{failure} In all, {_name_positions(failure.positions)} failed.",)
+                failure.args = (f"{failure} In all, {name_positions(failure.positions)} failed.",)
             raise failure
         return np.empty(empty_shape, np.float32) if self._values is None else self._values
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _name_positions(positions: Sequence[int], shown: int = 10) -> str:
-    rest = len(positions) - shown
-    word = "position" if len(positions) == 1 else "positions"
-    return f"{word} {', '.join(map(str, positions[:shown]))}" + (f" and {rest} more" if rest > 0 else "")
 
 
 def _progress_bar(count: int, unit: str) -> _ProgressBar:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from qwen_embed_integrations.engine import Collector, check_instruction, check_name, check_texts
+from qwen_embed_integrations.checks import check_instruction, check_name, check_texts, check_whole_number
+from qwen_embed_integrations.engine import Collector, OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from typing_extensions import Self
-
-    from qwen_embed_integrations.engine import LongText, RerankEngine, Usage
+    from qwen_embed_integrations.engine import LongText, RerankEngine
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -32,7 +31,7 @@ class RankedDocument(NamedTuple):
     score: float
 
 
-class Reranker:
+class Reranker(OverEngine["RerankEngine"]):
     """Orders documents by how well they answer a query.
 
     Make one with `Reranker.served` or `Reranker.local`. It is safe to share between threads and event loops, and is
@@ -51,10 +50,10 @@ class Reranker:
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
+        super().__init__(engine)
         _choose(profile, instruction)
         self.profile = profile
         self.instruction = instruction
-        self._engine = engine
         self._show_progress = show_progress
 
     @classmethod
@@ -166,11 +165,6 @@ class Reranker:
         )
         return cls(engine, engine.profile, instruction=instruction, show_progress=show_progress)
 
-    @property
-    def usage(self) -> Usage:
-        """Tokens and requests so far, summed over all calls."""
-        return self._engine.usage
-
     def rerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
     ) -> list[RankedDocument]:
@@ -211,10 +205,8 @@ class Reranker:
     ) -> tuple[list[str], str | None, Collector]:
         check_texts([query], parameter="query")
         texts = check_texts(documents, parameter="documents")
-        if top_n is not None and (isinstance(top_n, bool) or not isinstance(top_n, int) or top_n < 1):
-            raise InvalidInputError(
-                f"`top_n` is {top_n!r}; it must be a whole number of at least 1, or None for all.", parameter="top_n"
-            )
+        if top_n is not None:
+            check_whole_number(top_n, parameter="top_n", least=1)
         chosen = _choose(self.profile, self.instruction if instruction is None else instruction)
         collector = Collector(
             len(texts),
@@ -225,31 +217,8 @@ class Reranker:
         )
         return texts, chosen, collector
 
-    def close(self) -> None:
-        """Release connections, threads and memory."""
-        self._engine.close()
-
-    async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too."""
-        await self._engine.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.profile.name!r})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("A Reranker holds connections or a loaded model; pickle its settings instead.")
 
 
 def _choose(profile: RerankProfile, instruction: str | None) -> str | None:

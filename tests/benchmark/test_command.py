@@ -151,11 +151,10 @@ def test_the_key_is_in_no_file(
     server.reply(hashed)
     result = call(
         *("--data", words, "--model", "Qwen/Qwen3-Embedding-0.6B", "--no-bm25", "--limit", "5"),
-        *("--base-url", server.base_url.replace("http://", "http://me:pass-word@"), "--api-key-env", "BENCH_KEY"),
+        *("--base-url", server.base_url, "--api-key-env", "BENCH_KEY"),
     )
     written = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir())
-    for secret in ("sk-very-secret", "pass-word"):
-        assert secret not in written + result.output
+    assert "sk-very-secret" not in written + result.output
 
 
 def test_importing_the_command_loads_no_heavy_package() -> None:

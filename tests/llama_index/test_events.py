@@ -13,8 +13,9 @@ from qwen_embed_integrations import errors
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    import loopback
     from conftest import Callbacks, Events
+
+    import loopback
     from qwen_embed_integrations.llama_index import ServedEmbedding, ServedRerank
 
     Served = Callable[..., ServedEmbedding]

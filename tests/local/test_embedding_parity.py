@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-import checkpoints
 import numpy as np
 import pytest
 import torch
 
+import checkpoints
 from qwen_embed_integrations import Embedder
 from qwen_embed_integrations.errors import LongTextWarning
 
@@ -93,7 +93,10 @@ def test_a_folder_saved_by_todays_sentence_transformers_is_read(tiny_bert: Path,
 def test_a_text_longer_than_the_model_is_cut_as_sentence_transformers_cuts_it(folder: Path) -> None:
     long = "quick brown fox " * 600
     theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
-    with Embedder.local(folder, dtype="float32", device="cpu") as ours, pytest.warns(LongTextWarning, match="position 0"):
+    with (
+        Embedder.local(folder, dtype="float32", device="cpu") as ours,
+        pytest.warns(LongTextWarning, match="position 0"),
+    ):
         assert cosines(ours.embed_documents([long]), theirs.encode_document([long])).min() >= SAME
 
 

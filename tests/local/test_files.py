@@ -6,10 +6,10 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-import checkpoints
 import pytest
 from safetensors.torch import load_file, save_file
 
+import checkpoints
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import checkpoints
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from qwen_embed_integrations import RerankProfile, Reranker, profile_for
+import checkpoints
+from qwen_embed_integrations import Reranker, RerankProfile, profile_for
 from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, TextTooLongError, UnknownModelWarning
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def official_scores(
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     prefix = (
-        '<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct '
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
         'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
     )
     suffix = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
@@ -42,9 +42,7 @@ def official_scores(
     suffix_tokens = tokenizer.encode(suffix, add_special_tokens=False)
     pairs = [f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}" for document in documents]
     room = max_length - len(prefix_tokens) - len(suffix_tokens)
-    inputs = tokenizer(
-        pairs, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room
-    )
+    inputs = tokenizer(pairs, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room)
     inputs["input_ids"] = [prefix_tokens + each + suffix_tokens for each in inputs["input_ids"]]
     inputs = tokenizer.pad(inputs, padding=True, return_tensors="pt")
     with torch.no_grad():

@@ -162,7 +162,7 @@ def test_vectors_that_are_not_finite_are_an_error_that_names_the_texts(tiny_bert
 
         worker._compute = poisoned
         texts = ["fox", "quick brown fox jumps over the lazy dog", "dog"]
-        with pytest.raises(ModelOutputError, match="at 1") as caught:
+        with pytest.raises(ModelOutputError, match="at position 1") as caught:
             broken.embed_documents(texts)
     assert caught.value.positions == (1,)
     assert caught.value.completed is not None

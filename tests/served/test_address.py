@@ -8,7 +8,7 @@ import pytest
 
 from qwen_embed_integrations import Embedder
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.address import normalize_base_url, secrets_in, without_credentials
+from qwen_embed_integrations.served.address import normalize_base_url, secrets_in
 
 MODEL = "Qwen/Qwen3-Embedding-0.6B"
 
@@ -24,7 +24,6 @@ MODEL = "Qwen/Qwen3-Embedding-0.6B"
         ("https://host/compatible-mode/v1", "https://host/compatible-mode/v1"),
         ("https://host/api", "https://host/api"),
         ("http://[::1]:30000", "http://[::1]:30000/v1"),
-        ("http://user:pass@host", "http://user:pass@host/v1"),
     ],
 )
 def test_an_address_ends_where_endpoints_begin(given: str, used: str) -> None:
@@ -67,24 +66,15 @@ def test_an_address_with_a_query_is_refused_since_the_query_would_be_lost() -> N
         Embedder.served(MODEL, base_url="http://localhost:30000/v1?api-version=3")
 
 
-def test_a_refused_address_does_not_show_its_password() -> None:
-    with pytest.raises(InvalidInputError) as caught:
-        Embedder.served(MODEL, base_url="ftp://me:hunter2@host/v1")
+@pytest.mark.parametrize("base_url", ["http://me:hunter2@host/v1", "ftp://me:hunter2@host/v1", "http://hunter2@host"])
+def test_an_address_with_a_password_is_refused_without_showing_it(base_url: str) -> None:
+    with pytest.raises(InvalidInputError, match="`base_url`") as caught:
+        Embedder.served(MODEL, base_url=base_url)
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://me:pass@host/v1", "http://host/v1"),
-        ("http://me@host:1/v1", "http://host:1/v1"),
-        ("http://me:p@ss@host/v1", "http://host/v1"),
-        ("http://host/v1/a@b", "http://host/v1/a@b"),
-        ("http://host", "http://host"),
-    ],
-)
-def test_credentials_are_taken_out_of_a_url(url: str, shown: str) -> None:
-    assert without_credentials(url) == shown
+def test_an_at_sign_in_the_path_is_no_password() -> None:
+    assert normalize_base_url("http://host/v1/a@b") == "http://host/v1/a@b"
 
 
 @pytest.mark.parametrize("api_key", ["sk-secret\n", " sk-secret", "sk-sec\r\nret", "ключ-secret", 5, b"sk-secret"])
@@ -112,7 +102,6 @@ def test_headers_must_be_a_mapping() -> None:
         Embedder.served(MODEL, base_url="http://localhost:1", default_headers=[("a", "b")])
 
 
-def test_secrets_are_the_key_the_headers_and_the_urls_password() -> None:
-    found = secrets_in("http://me:p%40ssword@host/v1", "sk-secret", {"X-Token": "token-1", "X-Flag": "1"})
-    assert set(found) == {"sk-secret", "token-1", "p@ssword", "bWU6cEBzc3dvcmQ="}
-    assert found == sorted(found, key=len, reverse=True)
+def test_secrets_are_the_key_and_the_headers_longest_first() -> None:
+    found = secrets_in("sk-secret", {"X-Token": "token-1", "X-Flag": "1"})
+    assert found == ["sk-secret", "token-1"]

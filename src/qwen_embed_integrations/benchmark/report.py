@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from qwen_embed_integrations.benchmark.charts import interval_chart, latency_chart, scatter_chart
+from qwen_embed_integrations.benchmark.charts import STAGES, interval_chart, latency_chart, scatter_chart
 from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC, METRICS
 from qwen_embed_integrations.benchmark.verdict import p_text, verdict
 from qwen_embed_integrations.extras import require
@@ -29,7 +29,7 @@ def render(results: Results) -> str:
         A whole HTML document. All text of the run in it is escaped.
 
     Raises:
-        MissingExtraError: If jinja2 is not installed.
+        MissingExtraError: If jinja2 or matplotlib is not installed.
     """
     systems = results.finished
     page: str = _template().render(
@@ -38,10 +38,10 @@ def render(results: Results) -> str:
         verdict=verdict(results),
         metrics=list(METRICS),
         main_metric=MAIN_METRIC,
-        intervals=interval_chart(systems) if systems else None,
-        scatter=scatter_chart(systems) if systems else None,
-        latency=latency_chart(systems) if systems else None,
-        memory_peak=max((system.memory_peak_mib or 0.0 for system in systems), default=0.0),
+        stages=[stage for stage in STAGES if any(stage in system.latency for system in systems)],
+        intervals=interval_chart(systems) if systems else "",
+        scatter=scatter_chart(systems) if systems else "",
+        latency=latency_chart(systems) if systems else "",
     )
     return page
 

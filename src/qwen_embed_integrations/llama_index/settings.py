@@ -7,14 +7,14 @@ from abc import abstractmethod
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from qwen_embed_integrations.built import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from typing_extensions import Self
@@ -99,16 +99,6 @@ class ServerSettings(CoreSettings):
     def __init__(self, *, base_url: str | None, api_key: SecretStr | str | None, **settings: Any) -> None:
         key = api_key or os.environ.get("QWEN_EMBED_API_KEY") or None
         super().__init__(base_url=base_url or base_url_from_env(), api_key=key, **settings)
-
-    @field_serializer("base_url")
-    def _without_credentials(self, base_url: str) -> str:
-        from qwen_embed_integrations.served.connection import without_credentials  # noqa: PLC0415 loads openai
-
-        return without_credentials(base_url)
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        for name, value in super().__repr_args__():
-            yield name, self._without_credentials(value) if name == "base_url" else value
 
     def _served(self) -> dict[str, Any]:
         """Return the arguments that served embedders and rerankers share."""

@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from qwen_embed_integrations.checks import check_whole_number
 from qwen_embed_integrations.errors import InvalidInputError
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,7 @@ def choose_token_budget(token_budget: int | None, device: torch.device) -> int:
     """
     if token_budget is None:
         return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
-    if isinstance(token_budget, bool) or not isinstance(token_budget, int) or token_budget < 1:
-        raise InvalidInputError(
-            f"`token_budget` is {token_budget!r}; it must be a whole number of at least 1.", parameter="token_budget"
-        )
+    check_whole_number(token_budget, parameter="token_budget", least=1)
     return token_budget
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModel
 
-from qwen_embed_integrations.engine import check_long_text
+from qwen_embed_integrations.checks import check_long_text
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.engine import Batch, Usage
 from qwen_embed_integrations.errors import ModelOutputError, QwenEmbedError
 from qwen_embed_integrations.local.worker import Worker
@@ -92,7 +93,7 @@ class LocalEngine:
         if bad:
             wrong = [start + at for at in bad]
             error = ModelOutputError(
-                f"The model gave NaN, infinite or all-zero values for the texts at {', '.join(map(str, wrong[:10]))}. "
+                f"The model gave NaN, infinite or all-zero values at {name_positions(wrong)}. "
                 "In float16 this is usually overflow: use dtype='bfloat16' or 'float32'."
             )
             error.positions = tuple(wrong)

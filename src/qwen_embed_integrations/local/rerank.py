@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from qwen_embed_integrations.engine import check_long_text
+from qwen_embed_integrations.checks import check_long_text
 from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError, UnknownModelWarning
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine

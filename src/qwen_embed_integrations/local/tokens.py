@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
+from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.errors import ModelLoadError, TextTooLongError
 from qwen_embed_integrations.local.packing import first_position
 
@@ -138,8 +139,8 @@ class Tokenizer:
         long = [at for at, each in enumerate(ids) if len(each) > room]
         if long and self._long_text == "error":
             raise TextTooLongError(
-                f"`{parameter}` at {', '.join(map(str, long[:10]))} have up to {max(len(ids[at]) for at in long)} "
-                f"tokens where {room} fit. Split them, or pass long_text='truncate'.",
+                f"`{parameter}` at {name_positions(long)} have up to {max(len(ids[at]) for at in long)} tokens where "
+                f"{room} fit. Split them, or pass long_text='truncate'.",
                 parameter=parameter,
                 positions=long,
             )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from qwen_embed_integrations.errors import InvalidInputError
 
@@ -32,9 +31,15 @@ def normalize_base_url(base_url: str) -> str:
     except ValueError:  # half an IPv6 address, or a port that is no number
         usable = False
     if not usable:
-        shown = without_credentials(base_url) if isinstance(base_url, str) else base_url
+        shown = base_url.rpartition("@")[2] if isinstance(base_url, str) else base_url
         raise InvalidInputError(
             f"`base_url` is {shown!r}; it must look like http://localhost:30000/v1.", parameter="base_url"
+        )
+    if "@" in parts.netloc:
+        raise InvalidInputError(
+            "`base_url` carries a user name or password, which would show wherever the address does. Pass "
+            "default_headers={'Authorization': 'Basic ...'} instead.",
+            parameter="base_url",
         )
     if parts.query:
         raise InvalidInputError(
@@ -47,11 +52,6 @@ def normalize_base_url(base_url: str) -> str:
                 f"`base_url` ends in {endpoint}; leave that out, it is added for each request.", parameter="base_url"
             )
     return urlunsplit(parts._replace(path=path or "/v1", fragment=""))
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL without the user name and password it may carry."""
-    return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
 def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -94,15 +94,11 @@ def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None
     return dict(default_headers)
 
 
-def secrets_in(base_url: str, api_key: str | None, headers: Mapping[str, str]) -> list[str]:
-    """Return what must never show in a message: the key, header values, and the URL's password."""
-    parts = urlsplit(base_url)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    found = [api_key or "", *headers.values(), password]
-    if password:
-        found.append(base64.b64encode(f"{user}:{password}".encode()).decode())
+def secrets_in(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
+    """Return what must never show in a message: the key and the headers' values."""
+    found = {secret for secret in (api_key or "", *headers.values()) if len(secret) >= _SHORTEST_SECRET}
     # The longest first: one may be part of another.
-    return sorted({secret for secret in found if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    return sorted(found, key=len, reverse=True)
 
 
 def _is_header_value(value: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
 
+from qwen_embed_integrations.checks import check_whole_number
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served import failures
 from qwen_embed_integrations.served.address import check_headers, secrets_in
@@ -33,16 +34,13 @@ class Clients:
         max_retries: int,
         default_headers: Mapping[str, str] | None,
     ) -> None:
-        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-            raise InvalidInputError(
-                f"`max_retries` is {max_retries!r}; it must be a whole number of at least 0.", parameter="max_retries"
-            )
+        check_whole_number(max_retries, parameter="max_retries", least=0)
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
             raise InvalidInputError(
                 f"`timeout` is {timeout!r}; it must be a number of seconds above 0.", parameter="timeout"
             )
         headers = check_headers(api_key, default_headers)
-        self.secrets = secrets_in(base_url, api_key, headers)
+        self.secrets = secrets_in(api_key, headers)
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import openai
 
-from qwen_embed_integrations.errors import InvalidInputError, ServerConnectionError, ServerError
+from qwen_embed_integrations.checks import check_whole_number
+from qwen_embed_integrations.errors import ServerConnectionError, ServerError
 from qwen_embed_integrations.served import failures
-from qwen_embed_integrations.served.address import normalize_base_url, without_credentials
+from qwen_embed_integrations.served.address import normalize_base_url
 from qwen_embed_integrations.served.clients import Clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from typing import TypeAlias
-
-__all__ = ["Connection", "Request", "without_credentials"]
 
 T = TypeVar("T")
 
@@ -72,11 +71,7 @@ class Connection:
         default_headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = normalize_base_url(base_url)
-        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
-            raise InvalidInputError(
-                f"`max_concurrency` is {max_concurrency!r}; it must be a whole number of at least 1.",
-                parameter="max_concurrency",
-            )
+        check_whole_number(max_concurrency, parameter="max_concurrency", least=1)
         self._clients = Clients(
             self.base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
         )
@@ -92,8 +87,8 @@ class Connection:
         return self.base_url.removesuffix("/v1")
 
     def url(self, path: str) -> str:
-        """Return the whole URL of a path, without credentials, for messages."""
-        return without_credentials(path if "://" in path else f"{self.base_url}/{path}")
+        """Return the whole URL of a path, for messages."""
+        return path if "://" in path else f"{self.base_url}/{path}"
 
     # --- threads -------------------------------------------------------------------------------------------------
 
@@ -128,8 +123,9 @@ class Connection:
             raise self._closed() from None
 
     def _closed(self) -> ServerConnectionError:
-        url = without_credentials(self.base_url)
-        return ServerConnectionError(f"The connection to {url} was closed while it was in use.", url=url)
+        return ServerConnectionError(
+            f"The connection to {self.base_url} was closed while it was in use.", url=self.base_url
+        )
 
     def _drive(self, client: openai.OpenAI, flow: Flow[T], ended: threading.Event) -> T:
         try:

@@ -7,9 +7,9 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from qwen_embed_integrations.engine import Usage, check_long_text, check_name
-from qwen_embed_integrations.errors import InvalidInputError, ServerBusyError, ServerConnectionError
-from qwen_embed_integrations.served.address import without_credentials
+from qwen_embed_integrations.checks import check_long_text, check_name, check_whole_number
+from qwen_embed_integrations.engine import Usage
+from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flows import in_batches
 from qwen_embed_integrations.served.probe import ServerInfo, Task, probe
@@ -45,10 +45,7 @@ class ServedEngine:
         long_text: LongText,
         default_headers: Mapping[str, str] | None,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidInputError(
-                f"`batch_size` is {batch_size!r}; it must be a whole number of at least 1.", parameter="batch_size"
-            )
+        check_whole_number(batch_size, parameter="batch_size", least=1)
         check_long_text(long_text)
         check_name(model, parameter="model")
         self.model = model
@@ -84,7 +81,7 @@ class ServedEngine:
             # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
             self._ask_at = time.monotonic() + _ASK_AGAIN
             return ServerInfo()
-        found.require(self.task, without_credentials(self.connection.base_url))
+        found.require(self.task, self.connection.base_url)
         self._server = found
         return found
 

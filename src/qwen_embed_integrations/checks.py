@@ -1,0 +1,120 @@
+"""Refusals of input that cannot be used, before anything is computed or sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen_embed_integrations.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def check_long_text(long_text: str) -> None:
+    """Refuse a `long_text` that means nothing.
+
+    Raises:
+        InvalidInputError: If it is neither `"truncate"` nor `"error"`.
+    """
+    if long_text not in {"truncate", "error"}:
+        raise InvalidInputError(
+            f"`long_text` is {long_text!r}; it must be 'truncate' or 'error'.", parameter="long_text"
+        )
+
+
+def check_whole_number(value: object, *, parameter: str, least: int) -> None:
+    """Refuse what is no whole number, or too small.
+
+    Raises:
+        InvalidInputError: Naming the parameter and the least it may be.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInputError(
+            f"`{parameter}` is {value!r}; it must be a whole number of at least {least}.", parameter=parameter
+        )
+
+
+def check_name(value: object, *, parameter: str) -> None:
+    """Refuse what is no string, or blank, where one is needed.
+
+    Raises:
+        InvalidInputError: Naming the parameter.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInputError(f"`{parameter}` is {value!r}; it must be a string.", parameter=parameter)
+
+
+def check_instruction(instruction: object) -> None:
+    """Refuse an instruction that is no string.
+
+    Raises:
+        InvalidInputError: If it is neither a string nor None.
+    """
+    if instruction is not None and not isinstance(instruction, str):
+        raise InvalidInputError(
+            f"`instruction` is {type(instruction).__name__}; it must be a string, or None for the default.",
+            parameter="instruction",
+        )
+
+
+def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
+    """Refuse what is no text, before anything is computed or sent.
+
+    Args:
+        texts: The texts.
+        parameter: Name of the argument, for the message.
+
+    Returns:
+        The same texts in a list.
+
+    Raises:
+        InvalidInputError: If `texts` is a single string, or holds something else than text, or blank text.
+    """
+    if isinstance(texts, str):
+        raise InvalidInputError(f"`{parameter}` is one string; pass a list of strings.", parameter=parameter)
+    try:
+        listed = list(texts)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"`{parameter}` is {type(texts).__name__}; pass a list of strings.", parameter=parameter
+        ) from error
+    wrong = [at for at, text in enumerate(listed) if not isinstance(text, str)]
+    if wrong:
+        kinds = ", ".join(sorted({type(listed[at]).__name__ for at in wrong}))
+        raise InvalidInputError(
+            f"`{parameter}` must hold strings; found {kinds} at {name_positions(wrong)}.",
+            parameter=parameter,
+            positions=wrong,
+        )
+    blank = [at for at, text in enumerate(listed) if not text.strip()]
+    if blank:
+        raise InvalidInputError(
+            f"`{parameter}` holds blank text at {name_positions(blank)}. Nothing was sent; drop these texts: a blank "
+            "has no meaning to embed or score, and some servers refuse the whole request.",
+            parameter=parameter,
+            positions=blank,
+        )
+    broken = [at for at, text in enumerate(listed) if not _is_unicode(text)]
+    if broken:
+        raise InvalidInputError(
+            f"`{parameter}` holds text with lone surrogates at {name_positions(broken)}, which cannot be sent. It was "
+            "read with the wrong encoding; repair it, for example with text.encode('utf-8', 'replace').decode().",
+            parameter=parameter,
+            positions=broken,
+        )
+    return listed
+
+
+def name_positions(positions: Sequence[int], shown: int = 10) -> str:
+    """Return positions in words, the first few of them."""
+    rest = len(positions) - shown
+    word = "position" if len(positions) == 1 else "positions"
+    return f"{word} {', '.join(map(str, positions[:shown]))}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
