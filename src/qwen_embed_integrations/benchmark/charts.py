@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import textwrap
 import warnings
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -28,11 +27,13 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _SHAPES = "osD^vPX*p"
 _STYLE = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), _INK) | {
     "axes.formatter.useoffset": False,
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.bottom": False,
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "font.sans-serif": ["DejaVu Sans"],  # for measuring; it comes with matplotlib, and the page shows its own
     "font.size": 13,
     "grid.alpha": 0.2,
     "legend.frameon": False,
@@ -41,6 +42,8 @@ _STYLE = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.c
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
+# Longer names are cut in plots; their numbers say which they are.
+_NAME = 42
 # One SVG unit is a point to matplotlib, and about a pixel on the page.
 _POINTS_AN_INCH = 72
 
@@ -86,8 +89,9 @@ def scatter_chart(systems: Sequence[SystemResult]) -> str:
     def draw(axes: Any, *, narrow: bool) -> None:
         for at, (system, time) in enumerate(zip(systems, times, strict=True)):
             value, colour = system.metrics[MAIN_METRIC], _COLOURS[at % len(_COLOURS)]
-            axes.vlines(time, value.low, value.high, colour, lw=3, alpha=0.5)
-            axes.plot(time, value.mean, _SHAPES[at % len(_SHAPES)], color=colour, ms=9, label=_name(at, system))
+            axes.vlines(time, value.low, value.high, colour, lw=3, alpha=0.4)
+            outline = {"color": colour, "mfc": "none", "mew": 2, "ms": 10}  # what lies below is seen too
+            axes.plot(time, value.mean, _SHAPES[at % len(_SHAPES)], label=_name(at, system), **outline)
         axes.set(xscale="log", xlim=(min(times) / 2, max(times) * 2), ylabel=MAIN_METRIC)
         axes.set_xlabel("median milliseconds for one query")
         few = max(times) < 10 * min(times)
@@ -96,15 +100,16 @@ def scatter_chart(systems: Sequence[SystemResult]) -> str:
         axes.minorticks_off()
         axes.figure.legend(loc="outside lower left", ncols=1 if narrow else 2)
 
-    lines = [_name(at, system).count("\n") + 1 for at, system in enumerate(systems)]
-    return _draw(f"{MAIN_METRIC} against the time of a query", draw, 320 + 12 * sum(lines), 300 + 22 * sum(lines))
+    count = len(systems)
+    return _draw(f"{MAIN_METRIC} against the time of a query", draw, 330 + 11 * count, 300 + 22 * count)
 
 
-def latency_chart(systems: Sequence[SystemResult]) -> str:
+def latency_chart(systems: Sequence[SystemResult], *, write: Callable[[float], str]) -> str:
     """Draw the median time of each stage of a query, and what 95 of 100 queries stay below.
 
     Args:
         systems: Finished systems, at least one.
+        write: Writes a number of milliseconds.
 
     Returns:
         Two `<svg>` elements, of class `wide` and `narrow`.
@@ -115,14 +120,15 @@ def latency_chart(systems: Sequence[SystemResult]) -> str:
     totals, rows = [system.latency["total"] for system in systems], range(len(systems))
 
     def draw(axes: Any, *, narrow: bool) -> None:
-        _write_rows(axes, systems, [f"{total.p50:,.3g} ms" for total in totals], narrow=narrow)
+        _write_rows(axes, systems, [f"{write(total.p50)} ms" for total in totals], narrow=narrow)
         starts = [0.0 for _ in rows]
         for stage, colour in zip(STAGES, _STAGE_COLOURS, strict=True):
             widths = [system.latency[stage].p50 if stage in system.latency else 0.0 for system in systems]
             if any(widths):
                 axes.barh(rows, widths, 0.5, starts, color=colour, label=stage)
             starts = [start + width for start, width in zip(starts, widths, strict=True)]
-        axes.plot([total.p95 for total in totals], rows, "|", color=_INK, ms=20, mew=2, label="95 of 100 end before")
+        slow, mark = [total.p95 for total in totals], {"ecolor": _INK, "elinewidth": 2}
+        axes.errorbar(slow, rows, yerr=0.28, fmt="none", label="95 of 100 end before", **mark)
         axes.set_xlim(left=0)
         axes.set_xlabel("milliseconds for one query")
         axes.figure.legend(loc="outside upper left", ncols=2 if narrow else 4)
@@ -131,13 +137,15 @@ def latency_chart(systems: Sequence[SystemResult]) -> str:
 
 
 def _name(at: int, system: SystemResult) -> str:
-    return textwrap.fill(f"{at + 1}  {system.name}", 44)
+    name = system.name if len(system.name) <= _NAME else f"{system.name[: _NAME - 1]}…"
+    return f"{at + 1}  {name}"
 
 
 def _write_rows(axes: Any, systems: Sequence[SystemResult], values: Sequence[str], *, narrow: bool) -> None:
     """Give each system a line of its own: names on the left and values on the right, or above it on a phone."""
     axes.set_ylim(len(systems) - 0.5, -0.8 if narrow else -0.5)
     axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=5 if narrow else 9)
     frame = axes.get_yaxis_transform()
     for at, (system, value) in enumerate(zip(systems, values, strict=True)):
         left, right, y = (0.0, 1.0, at - 0.45) if narrow else (-0.02, 1.02, at)
@@ -160,7 +168,7 @@ def _svg(label: str, draw: Callable[..., None], name: str, size: tuple[int, int]
         draw(figure.subplots(), narrow=name == "narrow")
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    drawn = re.sub(r'<g id="[^"]*">', "<g>", buffer.getvalue())
+    drawn = re.sub(r'<g id="[^"]*"', "<g", buffer.getvalue())
     drawn = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], drawn)
     start = f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(label)}">'
     return re.sub(r"(?s).*?<svg[^>]*>", start, drawn, count=1).replace("xlink:href", "href")

@@ -27,6 +27,7 @@ _PACKAGES = (
     "openai",
     "chromadb",
     "bm25s",
+    "scipy",
 )
 _MIB = 2**20
 

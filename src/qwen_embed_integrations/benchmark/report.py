@@ -41,7 +41,7 @@ def render(results: Results) -> str:
         stages=[stage for stage in STAGES if any(stage in system.latency for system in systems)],
         intervals=interval_chart(systems) if systems else "",
         scatter=scatter_chart(systems) if systems else "",
-        latency=latency_chart(systems) if systems else "",
+        latency=latency_chart(systems, write=milliseconds) if systems else "",
     )
     return page
 

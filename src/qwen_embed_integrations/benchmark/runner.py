@@ -74,7 +74,7 @@ def run(
         MissingExtraError: If a package of the `benchmark` extra is not installed.
     """
     _check(systems, latency_queries)
-    for module in ("bm25s", "chromadb", "jinja2", "psutil"):  # now, and not after an hour
+    for module in ("bm25s", "chromadb", "jinja2", "matplotlib", "psutil", "scipy"):  # now, and not after an hour
         require(module, extra="benchmark")
     index = index or IndexSettings()
     progress = progress or Silent()
