@@ -36,8 +36,10 @@ $(VENV)/.pip:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	touch $@
 
+# What tests need holds all that the demo needs.
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
-	test -e $(VENV)/.dev || $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo]'
+	if test -e $(VENV)/.dev; then $(MAKE) $(VENV)/.dev; \
+	else $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo]'; fi
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)

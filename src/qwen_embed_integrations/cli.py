@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: typer reads the annotations of functions made inside another function.
 import importlib.metadata
+import io
 import json
 import os
 import sys
@@ -22,6 +23,9 @@ _WIDE = 100  # columns from which a table fits with whole names
 
 def main() -> None:
     """Run `qwen-embed`; an error of this package is one line on stderr and exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None without a console, anything where a program replaced it
+            stream.reconfigure(errors="replace")  # not every console can write an arrow or a model's name
     try:
         build_app()(prog_name="qwen-embed")
     except QwenEmbedError as error:

@@ -87,7 +87,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             instruction: Replaces the profile's default instruction for queries.
             batch_size: Texts in one request, at most.
             max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-            timeout: Seconds to wait for a reply.
+            timeout: Seconds to wait for the server to say something more.
             max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
             long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
             encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
@@ -104,8 +104,9 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         from qwen_embed_integrations.served.embedding import ServedEmbeddingEngine  # noqa: PLC0415 loads openai
 
         check_name(model, parameter="model")
+        if isinstance(profile, RerankProfile):
+            raise InvalidInputError("`profile` is a reranker's; pass a ModelProfile.", parameter="profile")
         known = profile or _served_profile(model)
-        known.check_dimensions(dimensions)
         engine = ServedEmbeddingEngine(
             model,
             known,

@@ -85,7 +85,7 @@ class Reranker(OverEngine["RerankEngine"]):
             dialect: Form of the request; `"auto"` asks the server what it is.
             batch_size: Documents in one request, at most.
             max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-            timeout: Seconds to wait for a reply.
+            timeout: Seconds to wait for the server to say something more.
             max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
             long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
             default_headers: Sent with every request.
@@ -101,6 +101,8 @@ class Reranker(OverEngine["RerankEngine"]):
         from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
 
         check_name(model, parameter="model")
+        if isinstance(profile, ModelProfile):
+            raise InvalidInputError("`profile` is an embedding model's; pass a RerankProfile.", parameter="profile")
         known = profile or _served_profile(model)
         engine = ServedRerankEngine(
             model,

@@ -43,6 +43,8 @@ def decode(values: str | Sequence[float]) -> Float32:
         return np.frombuffer(raw, _LITTLE_ENDIAN_FLOAT32).astype(np.float32, copy=False)
     if not isinstance(values, list):
         raise ValueError(f"neither a list of numbers nor base64, but {type(values).__name__}")  # noqa: TRY004 a reply, not an argument
+    if not {str, bool}.isdisjoint(map(type, values)):
+        raise ValueError("not a list of numbers: it holds strings or booleans")  # which numpy would take for numbers
     try:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused as that
             vector = np.array(values, np.float32)  # None becomes NaN

@@ -10,12 +10,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.load import dumpd, dumps, load
+from langchain_core.retrievers import BaseRetriever
 from pydantic import ValidationError
 
 from qwen_embed_integrations import ModelProfile, RerankProfile
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.langchain import LocalEmbeddings, ServedEmbeddings, ServedRerank
+from qwen_embed_integrations.langchain import LocalEmbeddings, RerankRetriever, ServedEmbeddings, ServedRerank
 from qwen_embed_integrations.langchain.settings import Built
 
 if TYPE_CHECKING:
@@ -38,10 +40,14 @@ def _make(kind: type[ServedEmbeddings | ServedRerank], **settings: Any) -> Serve
 both = pytest.mark.parametrize("kind", [ServedEmbeddings, ServedRerank])
 
 
-def _load(dumped: Any, kind: type, **options: Any) -> Any:
+def _load(dumped: Any, *kinds: type, **options: Any) -> Any:
     if "allowed_objects" in inspect.signature(load).parameters:  # langchain-core 1.0 has none
-        options["allowed_objects"] = [kind]
-    return load(dumped, valid_namespaces=["qwen_embed_integrations"], **options)
+        options["allowed_objects"] = list(kinds)
+    return load(
+        dumped,
+        valid_namespaces=["qwen_embed_integrations", *(kind.__module__.partition(".")[0] for kind in kinds)],
+        **options,
+    )
 
 
 @both
@@ -84,6 +90,29 @@ def test_a_dump_loads_back_with_its_secret(kind: type) -> None:
 @both
 def test_a_dump_loads_back_without_its_secret(kind: type) -> None:
     assert _load(dumpd(_make(kind)), kind).api_key is None
+
+
+class Fixed(BaseRetriever):
+    """A retriever that serialises, as those of vector stores in memory do not."""
+
+    found: list[str]
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:  # noqa: ARG002 the framework's signature
+        return [Document(each) for each in self.found]
+
+
+def test_a_rerank_retriever_loads_back_with_its_secret() -> None:
+    made = RerankRetriever(retriever=Fixed(found=["a"]), reranker=_make(ServedRerank, default_headers=None), k=1)
+    dumped = json.loads(json.dumps(dumpd(made)))
+    assert "sk-secret" not in json.dumps(dumped)
+    loaded = _load(dumped, RerankRetriever, ServedRerank, Fixed, secrets_map={"QWEN_EMBED_API_KEY": "sk-secret"})
+    assert loaded.k == 1
+    assert loaded.retriever == made.retriever
+    assert loaded.reranker == made.reranker
 
 
 def test_a_profile_survives_a_dump() -> None:

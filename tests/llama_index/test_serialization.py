@@ -236,3 +236,18 @@ def test_the_ingestion_cache_key_outlives_use_and_pickling(served: Served) -> No
     embedding.get_text_embedding("one")
     assert get_transformation_hash(NODES, embedding) == before
     assert get_transformation_hash(NODES, pickle.loads(pickle.dumps(embedding))) == before  # noqa: S301 its own
+
+
+@pytest.mark.parametrize(
+    "update", [{"instruction": "misspelt"}, {"dimensions": 99_999}, {"batch_size": 0}, {"embed_batch_size": 0}]
+)
+def test_a_copy_with_settings_that_cannot_be_is_refused(served: Served, update: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        served().model_copy(update=update)
+
+
+def test_a_copy_with_another_key_does_not_show_it(served: Served, server: loopback.Server) -> None:
+    copied = served().model_copy(update={"api_key": "sk-another"})
+    copied.get_text_embedding("one")
+    assert "sk-another" not in repr(copied)
+    assert "Bearer sk-another" in server.posted()[0].headers.values()

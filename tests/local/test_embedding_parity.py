@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import checkpoints
-from qwen_embed_integrations import Embedder
-from qwen_embed_integrations.errors import LongTextWarning
+from qwen_embed_integrations import Embedder, ModelProfile
+from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,40 @@ def test_a_folder_saved_by_todays_sentence_transformers_is_read(tiny_bert: Path,
     with Embedder.local(tmp_path / "saved", dtype="float32", device="cpu") as ours:
         assert ours.dimensions == 16
         assert cosines(ours.embed_queries(["a fox"]), theirs.encode_query(["a fox"])).min() >= SAME
+
+
+def test_what_the_folders_files_say_is_followed(tmp_path: Path, texts: list[str]) -> None:
+    prompts = {"query": "q: ", "document": "", "passage": "passage: "}
+    folder = checkpoints.bert_embedding(tmp_path / "tiny", pooling="mean", prompts=prompts)
+    checkpoints.write_json(folder / "sentence_roberta_config.json", {"max_seq_length": 8})
+    checkpoints.edit_json(folder / "config_sentence_transformers.json", truncate_dim=16)
+    checkpoints.edit_json(folder / "tokenizer_config.json", model_max_length=6)
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+        assert ours.dimensions == theirs.encode_query(texts).shape[1] == 16
+        assert cosines(ours.embed_queries(texts), theirs.encode_query(texts)).min() >= SAME
+        assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
+
+
+def test_a_profile_of_ones_own_keeps_the_folders_dense_layer(tiny_bert: Path, tmp_path: Path) -> None:
+    theirs = sentence_transformers.SentenceTransformer(str(tiny_bert), device="cpu")
+    theirs.append(sentence_transformers.base.modules.Dense(48, 24, activation_function=torch.nn.Identity()))
+    theirs.save(str(tmp_path / "saved"))
+    profile = ModelProfile(name="mine", query_prefix="Find: {instruction} ", default_instruction="all")
+    with Embedder.local(tmp_path / "saved", dtype="float32", device="cpu", profile=profile) as ours:
+        found = ours.embed_queries(["a fox"], instruction="some")
+    assert found.shape == (1, 24)
+    assert cosines(found, theirs.encode(["Find: some a fox"])).min() >= SAME
+
+
+def test_an_instruct_prompt_takes_an_instruction_and_a_plain_one_does_not(tmp_path: Path) -> None:
+    instruct = {"query": "Instruct: Find all\nQuery: "}
+    with Embedder.local(checkpoints.bert_embedding(tmp_path / "a", prompts=instruct), device="cpu") as ours:
+        assert ours.profile.prefix("query", "Find some") == "Instruct: Find some\nQuery: "
+    with Embedder.local(checkpoints.bert_embedding(tmp_path / "b", prompts={"query": "query: "}), device="cpu") as ours:
+        assert ours.profile.prefix("query") == "query: "
+        with pytest.raises(InvalidInputError, match="takes none"):
+            ours.embed_queries(["fox"], instruction="Find some")
 
 
 def test_a_text_longer_than_the_model_is_cut_as_sentence_transformers_cuts_it(folder: Path) -> None:

@@ -11,7 +11,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import checkpoints
 from qwen_embed_integrations import Reranker, RerankProfile, profile_for
-from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, TextTooLongError, UnknownModelWarning
+from qwen_embed_integrations.errors import (
+    InvalidInputError,
+    LongTextWarning,
+    ModelLoadError,
+    TextTooLongError,
+    UnknownModelWarning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +95,7 @@ def test_a_document_too_long_is_cut_between_prefix_and_suffix(qwen3_folder: Path
 
 def test_a_document_too_long_is_refused_on_request(qwen3_folder: Path) -> None:
     with Reranker.local(qwen3_folder, dtype="float32", device="cpu", long_text="error") as ours:
-        with pytest.raises(TextTooLongError, match="`documents`") as caught:
+        with pytest.raises(TextTooLongError, match="`documents` at position 1") as caught:
             ours.rerank(QUERY, ["short", "quick brown fox " * 600])
         assert caught.value.positions == (1,)
 
@@ -135,6 +141,32 @@ def test_cross_encoders_equal_sentence_transformers(family: str, activation: str
         pytest.warns(LongTextWarning, match="were cut"),
     ):
         np.testing.assert_allclose(scores_of(ours, QUERY, documents), wanted, atol=1e-4)
+
+
+def test_a_cross_encoder_saved_by_todays_sentence_transformers_keeps_its_activation(tmp_path: Path) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    checkpoints.deberta_cross_encoder(tmp_path / "made")
+    theirs = sentence_transformers.CrossEncoder(str(tmp_path / "made"), device="cpu", activation_fn=torch.nn.Identity())
+    theirs.save_pretrained(str(tmp_path / "saved"))
+    short = [DOCUMENTS[1], DOCUMENTS[4]]
+    with Reranker.local(tmp_path / "saved", dtype="float32", device="cpu") as ours:
+        np.testing.assert_allclose(
+            scores_of(ours, "Red", short), theirs.predict([("Red", document) for document in short]), atol=1e-4
+        )
+    checkpoints.edit_json(
+        tmp_path / "saved" / "config_sentence_transformers.json", prompts={"q": "Query: "}, default_prompt_name="q"
+    )
+    with pytest.raises(ModelLoadError, match="prompt 'Query: '"):
+        Reranker.local(tmp_path / "saved", device="cpu")
+
+
+def test_a_query_that_leaves_no_room_for_documents_is_refused(tiny_reranker: Path) -> None:
+    with (
+        Reranker.local(tiny_reranker, device="cpu") as ours,
+        pytest.raises(InvalidInputError, match="Shorten the query") as caught,
+    ):
+        ours.rerank("quick brown fox " * 600, DOCUMENTS)
+    assert caught.value.parameter == "query"
 
 
 def test_a_cross_encoder_takes_no_instruction(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +53,12 @@ def test_a_pass_stays_within_the_budget_unless_one_text_is_longer() -> None:
     model = Recorder()
     Worker(model, token_budget=4).submit(job(*[[at] * 2 for at in range(1, 6)], [9] * 7)).result()
     assert sorted(sum(map(len, each)) for each in model.passes) == [2, 4, 4, 7]
+
+
+def test_padding_counts_where_the_model_pads() -> None:
+    model = Recorder()
+    Worker(model, token_budget=100, padded=True).submit(job([9] * 50, *[[1]] * 60)).result()
+    assert all(len(each) == 1 or max(map(len, each)) * len(each) <= 100 for each in model.passes)
 
 
 def test_calls_that_wait_together_are_computed_together() -> None:
@@ -167,6 +175,29 @@ def test_vectors_that_are_not_finite_are_an_error_that_names_the_texts(tiny_bert
     assert caught.value.positions == (1,)
     assert caught.value.completed is not None
     assert np.isnan(caught.value.completed).any(axis=1).tolist() == [False, True, False]
+
+
+def test_the_message_names_the_position_within_the_whole_call(tiny_bert: Path) -> None:
+    with (
+        Embedder.local(tiny_bert, device="cpu", long_text="error") as strict,
+        pytest.raises(TextTooLongError, match="`texts` at position 2100 have up to 302 tokens") as caught,
+    ):
+        strict.embed_documents([*["fox"] * 2100, "fox " * 300])
+    assert caught.value.positions == (2100,)
+
+
+@pytest.mark.parametrize("ending", ["import atexit; atexit.register(late)\n", ""])
+def test_a_process_with_a_local_model_ends_cleanly(tiny_bert: Path, ending: str) -> None:
+    code = (
+        "def late():\n    try: made.embed_documents(['too late'])\n    except Exception as error: print(error)\n"
+        f"{ending}from qwen_embed_integrations import Embedder\n"
+        f"def main():\n    global made\n    made = Embedder.local({str(tiny_bert)!r}, device='cpu')\n"
+        "    made.embed_documents(['fox'])\nmain()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 our own code
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("interpreter is ending" in done.stdout) == bool(ending)
 
 
 def test_a_text_too_long_is_refused_on_request(tiny_bert: Path) -> None:

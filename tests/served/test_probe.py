@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tiny
-from qwen_embed_integrations.errors import EndpointNotFoundError, ServerConnectionError, WrongServerError
+from qwen_embed_integrations.errors import (
+    EndpointNotFoundError,
+    ServerBusyError,
+    ServerConnectionError,
+    WrongServerError,
+)
 from qwen_embed_integrations.served import engine
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.probe import ServerInfo, probe
@@ -163,10 +168,17 @@ def test_a_server_too_busy_to_say_what_it_is_gets_asked_again(
     monkeypatch.setattr(engine, "_ASK_AGAIN", 0)
     answers = iter([busy])
     server.reply(lambda request: next(answers, None) if request.path == "/model_info" else None)
-    ours = reranker(base_url=server.base_url)
+    ours = reranker(base_url=server.base_url, dialect="sglang")
     ours.rerank("q", ["a"])
     with pytest.raises(WrongServerError):
         ours.rerank("q", ["a"])
+
+
+def test_nothing_is_reranked_before_the_server_has_said_how(server: loopback.Server, reranker: MakeReranker) -> None:
+    server.reply(lambda request: (503, b"", {}) if request.path == "/model_info" else None)
+    with pytest.raises(ServerBusyError, match="model_info answered 503"):
+        reranker(base_url=server.base_url).rerank("q", ["a"])
+    assert server.posted() == []
 
 
 def test_a_server_that_cannot_say_what_it_is_is_not_asked_before_every_request(

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+_PLAIN = {"markup": False, "highlight": False, "soft_wrap": True}  # as it is: brackets, numbers and long paths
+_INTERRUPTED = 130  # what a shell reports after Ctrl-C
+
 
 def bench(
     *,
@@ -54,7 +57,7 @@ def bench(
     from qwen_embed_integrations.benchmark.datasets import load  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.index import IndexSettings  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.models import Models, public_url, read_key  # noqa: PLC0415
-    from qwen_embed_integrations.benchmark.runner import REPORT_FILE, run  # noqa: PLC0415
+    from qwen_embed_integrations.benchmark.runner import REPORT_FILE, RESULTS_FILE, run  # noqa: PLC0415
 
     sizes = parse_dimensions(dimensions)
     console, said = Console(), Console(stderr=True)
@@ -75,25 +78,33 @@ def bench(
             bm25=bm25,
             fusion=fusion,
         )
-        results = run(
-            dataset,
-            systems,
-            output,
-            index=IndexSettings(ef_search=ef_search),
-            latency_queries=latency_queries,
-            seed=seed,
-            settings={
-                "base_url": public_url(base_url),
-                "rerank_base_url": public_url(rerank_base_url),
-                "instruction": instruction,
-                "limit": limit,
-                "device": device,
-                "dtype": dtype,
-            },
-            progress=progress,
-        )
+        try:
+            results = run(
+                dataset,
+                systems,
+                output,
+                index=IndexSettings(ef_search=ef_search),
+                latency_queries=latency_queries,
+                seed=seed,
+                settings={
+                    "base_url": public_url(base_url),
+                    "rerank_base_url": public_url(rerank_base_url),
+                    "instruction": instruction,
+                    "limit": limit,
+                    "device": device,
+                    "dtype": dtype,
+                },
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            said.print(
+                f"qwen-embed: interrupted; the systems that finished are in {output / RESULTS_FILE} and "
+                f"{output / REPORT_FILE}",
+                **_PLAIN,
+            )
+            raise typer.Exit(_INTERRUPTED) from None
     print_results(console, results)
-    console.print(f"The report: {output / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"The report: {output / REPORT_FILE}", **_PLAIN)
     if results.failed:
         names = ", ".join(system.name for system in results.failed)
         said.print(f"qwen-embed: {len(results.failed)} of {len(results.systems)} systems failed: {names}", markup=False)

@@ -48,7 +48,11 @@ class IndexSettings:
 
 
 class VectorIndex:
-    """A persistent Chroma collection with cosine distance; a context manager."""
+    """A persistent Chroma collection with cosine distance; a context manager.
+
+    Attributes:
+        settings: Pinned in the collection.
+    """
 
     def __init__(self, folder: Path, settings: IndexSettings) -> None:
         """Create the collection.
@@ -61,6 +65,7 @@ class VectorIndex:
             MissingExtraError: If chromadb is not installed.
         """
         chromadb = require("chromadb", extra="benchmark")
+        self.settings = settings
         self._client: Any = chromadb.PersistentClient(
             path=str(folder), settings=chromadb.Settings(anonymized_telemetry=False)
         )

@@ -21,8 +21,17 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_PIECE = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]+")
+# Vowel signs and accents of their own, as in Hindi and vowelled Arabic, which `\w` leaves out. All lie below U+1F000
+# but for variation selectors, which only pick a glyph and are left out here too.
+_MARKS = "".join(
+    character
+    for character in map(chr, range(0x300, 0x1F000))
+    if unicodedata.category(character) in ("Mn", "Mc")
+    and not "\ufe00" <= character <= "\ufe0f"
+    and not _UNSPACED_RUN.match(character)
+)
+_PIECE = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{_MARKS}])*")
 _IDENTIFIER_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -55,11 +64,7 @@ def _parts(name: str) -> list[str]:
 
 
 class LexicalIndex:
-    """A BM25 index in memory.
-
-    Attributes:
-        documents: How many documents it holds.
-    """
+    """A BM25 index in memory."""
 
     def __init__(self, documents: Mapping[str, str], *, k1: float = 1.5, b: float = 0.75) -> None:
         """Index documents.

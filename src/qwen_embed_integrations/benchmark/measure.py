@@ -79,7 +79,7 @@ def measure(
     Raises:
         QwenEmbedError: If its models, server or index fail.
     """
-    relevance = list(dataset.relevance.values())
+    relevance = [dataset.relevance[query] for query in dataset.queries]
     with MemoryWatch() as memory:
         retriever = bench.retriever(system)
         progress.stage(f"{system.name}: searching for {len(relevance):,} queries")
@@ -87,8 +87,11 @@ def measure(
         progress.stage(f"{system.name}: asking {len(sample.timed):,} queries one by one", timed=True)
         latency = _latency(retriever, dataset, sample.timed)
         progress.stage(f"{system.name}: computing metrics and intervals")
-        check = _check_index(retriever, relevance) if isinstance(retriever, DenseRetriever) else None
-    values = evaluate(results, relevance)
+        asked, check = results, None
+        if isinstance(retriever, DenseRetriever):
+            asked = retriever.top(_ASKED)
+            check = _check_index(retriever, asked, relevance)
+    values = evaluate(asked, relevance)
     result = SystemResult(
         name=system.name,
         kind=system.kind,
@@ -123,16 +126,14 @@ def _percentiles(seconds: Sequence[float]) -> Latency:
     return Latency(float(p50), float(p95), float(p99))
 
 
-def _check_index(retriever: DenseRetriever, relevance: Sequence[Mapping[str, int]]) -> IndexCheck:
-    exact = retriever.exact()
+def _check_index(
+    retriever: DenseRetriever, asked: Sequence[Scores], relevance: Sequence[Mapping[str, int]]
+) -> IndexCheck:
+    exact = retriever.exact(_ASKED)
     return IndexCheck(
-        recall_at_10=overlap([_top(found) for found in retriever.results], [_top(found) for found in exact]),
+        recall_at_10=overlap(asked, exact),
         exact={name: float(values.mean()) for name, values in evaluate(exact, relevance).items()},
     )
-
-
-def _top(scores: Scores) -> Scores:
-    return {document: scores[document] for document in ranked(scores, _ASKED)}
 
 
 def _indexing(cost: IndexCost, documents: int) -> Indexing:

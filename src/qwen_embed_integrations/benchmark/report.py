@@ -70,7 +70,7 @@ def rate(value: float | None) -> str:
 
 def signed(value: float) -> str:
     """Write a difference with its sign."""
-    return f"{value:+.3f}".replace("-", "−")  # noqa: RUF001 a minus sign
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # noqa: RUF001 a minus sign
 
 
 def plain(value: Any) -> str:

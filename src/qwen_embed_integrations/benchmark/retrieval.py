@@ -119,20 +119,21 @@ class DenseRetriever:
         size = model.documents.shape[1]
         if system.dimensions is not None and system.dimensions > size:
             raise InvalidInputError(
-                f"`dimensions` is {system.dimensions}, but the vectors of {system.embedder.profile.name} have {size}.",
+                f"`dimensions` is {system.dimensions}, but the vectors of {system.model or system.embedder.profile.name} have {size}.",
                 parameter="dimensions",
             )
         self._embedder = system.embedder
         self._dimensions = system.dimensions
         self._ids = list(dataset.documents)
-        self._documents = vectors.cut(model.documents, system.dimensions)
+        self._model = model
         self._queries = vectors.cut(model.queries, system.dimensions)
         self._index = index
         self._depth = min(depth, len(self._ids))
+        rows = vectors.cut(model.documents, system.dimensions)
         progress.stage(f"{system.name}: storing {len(self._ids):,} documents in Chroma", timed=True)
         watch = Stopwatch()
         with watch.time("store"):
-            index.add(self._ids, self._documents, list(dataset.documents.values()))
+            index.add(self._ids, rows, list(dataset.documents.values()))
         self.cost = IndexCost(model.seconds, watch.seconds["store"], model.tokens)
 
     @cached_property
@@ -140,9 +141,18 @@ class DenseRetriever:
         """Answers to all queries."""
         return self._index.search(self._queries, self._depth)
 
-    def exact(self) -> list[Scores]:
+    def top(self, depth: int) -> list[Scores]:
+        """Answers to all queries of the search that `ask` makes, which is for `depth` documents and no more."""
+        # HNSW looks at as many candidates as are asked for, or ef_search if that is more. Below ef_search a deeper
+        # search is the same one, and its ties are broken here and not by the index.
+        if self._depth <= self._index.settings.ef_search:
+            return [{document: found[document] for document in ranked(found, depth)} for found in self.results]
+        return self._index.search(self._queries, min(depth, len(self._ids)))
+
+    def exact(self, depth: int) -> list[Scores]:
         """Answers of exact search with the same vectors."""
-        return exact_search(self._ids, self._documents, self._queries, self._depth)
+        # Cut once more instead of kept: a run holds all its systems to the end.
+        return exact_search(self._ids, vectors.cut(self._model.documents, self._dimensions), self._queries, depth)
 
     def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.embedder import Embedder
     from qwen_embed_integrations.reranker import Reranker
 
 
@@ -41,12 +41,29 @@ class DenseSystem:
         profile = self.embedder.profile
         return {
             "model": self.model or profile.name,
-            "fingerprint": self.embedder.fingerprint,
+            "fingerprint": self._fingerprint(),
             "dimensions": self.dimensions or self.embedder.dimensions,
             "query_prefix": profile.prefix("query", self.embedder.instruction),
             "document_prefix": profile.prefix("document"),
             "distance": "cosine",
         }
+
+    def _fingerprint(self) -> str | None:
+        """Return that of an embedder of this size; None where the model gives no such size."""
+        whole = self.embedder
+        if self.dimensions is None or self.dimensions == whole.dimensions:
+            return whole.fingerprint
+        try:
+            # Never asked for a vector and never closed: the engine stays the first embedder's.
+            cut = Embedder(
+                whole._engine,  # noqa: SLF001 one model, described at another size
+                whole.profile,
+                dimensions=self.dimensions,
+                instruction=whole.instruction,
+            )
+        except InvalidInputError:
+            return None
+        return cut.fingerprint
 
 
 @dataclass(frozen=True)

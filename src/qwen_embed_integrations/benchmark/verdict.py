@@ -43,10 +43,14 @@ def _compare(first: SystemResult, other: SystemResult) -> str:
     difference = comparison.difference
     better, worse, sign = (other, first, 1) if difference.mean > 0 else (first, other, -1)
     low, high = sorted((sign * difference.low, sign * difference.high))
-    size = f"{sign * difference.mean:.3f} {MAIN_METRIC} (95% interval {low:.3f} to {high:.3f}, {p_text(comparison)})"
+    size = f"{_number(sign * difference.mean)} {MAIN_METRIC} (95% interval {_number(low)} to {_number(high)}, {p_text(comparison)})"
     if comparison.corrected_p_value < SURE:
         return f"{better.name} is better than {worse.name} by {size}."
     return f"Between {better.name} and {worse.name} there is no difference this test can see: {size}."
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # adding 0 takes the sign off -0.0
 
 
 def p_text(comparison: Comparison) -> str:

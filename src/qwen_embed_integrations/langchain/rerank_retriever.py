@@ -41,6 +41,11 @@ class RerankRetriever(BaseRetriever):
     k: int | None = Field(default=None, ge=1)
     """How many documents to return, whatever the reranker's own `top_n`; None leaves it to the reranker."""
 
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell LangChain that `dumpd` and `load` work, where they do for `retriever` and `reranker`."""
+        return True
+
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **search: Any
     ) -> list[Document]:

@@ -104,7 +104,7 @@ class ServedSettings(Settings):
     max_concurrency: int = 8
     """Requests in flight at once, over all callers in all threads, and in each event loop."""
     timeout: float = 60.0
-    """Seconds to wait for a reply."""
+    """Seconds to wait for the server to say something more."""
     max_retries: int = 3
     """Retries of a request after a failed connection, 408, 409, 429 or 5xx."""
     default_headers: dict[str, str] | None = Field(default=None, exclude=True, repr=False)

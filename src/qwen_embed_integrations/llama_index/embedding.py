@@ -18,9 +18,7 @@ from qwen_embed_integrations.llama_index.vector_cache import VectorCache
 from qwen_embed_integrations.profiles import ModelProfile  # noqa: TC001 pydantic reads the annotation at runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from typing_extensions import Self
+    from collections.abc import Iterator
 
     from qwen_embed_integrations.embedder import Embedder
     from qwen_embed_integrations.profiles import Role
@@ -45,12 +43,6 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, self._by_role(value) if name == "embeddings_cache" else value)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Make a copy, with other settings if wanted; its embedder is built at first use."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.embeddings_cache = copied.embeddings_cache  # an update comes in without validation
-        return copied
 
     @property
     def embedder(self) -> Embedder:

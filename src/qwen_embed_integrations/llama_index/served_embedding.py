@@ -42,7 +42,7 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         query_instruction: Replaces the profile's default instruction for queries.
         batch_size: Texts in one request, at most.
         max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-        timeout: Seconds to wait for a reply.
+        timeout: Seconds to wait for the server to say something more.
         max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
         long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
         encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.

@@ -43,7 +43,7 @@ class ServedRerank(ServerSettings, RerankerPostprocessor):
         dialect: Form of the request; `"auto"` asks the server what it is.
         batch_size: Documents in one request, at most.
         max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-        timeout: Seconds to wait for a reply.
+        timeout: Seconds to wait for the server to say something more.
         max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
         long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
         default_headers: Sent with every request.

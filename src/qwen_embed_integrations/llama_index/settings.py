@@ -65,7 +65,11 @@ class CoreSettings(BaseModel):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Make a copy, with other settings if wanted; its core object is built at first use."""
-        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            # Through the constructor: what pydantic would take unchecked, a misspelt name too, is an error.
+            settings = {name: getattr(self, name) for name in type(self).model_fields}
+            return type(self)(**{**settings, **update})
+        copied = super().model_copy(deep=deep)
         copied._built = Built()  # noqa: SLF001 its own class
         return copied
 

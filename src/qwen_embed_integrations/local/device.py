@@ -19,19 +19,17 @@ _GPU_TOKENS = 32768
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device asked for, or the best there is.
+    """Return the device asked for, or a CUDA GPU where there is one, else the CPU.
 
     Raises:
         InvalidInputError: If there is no such device here.
     """
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise InvalidInputError(
             f"`device` is {device!r}, which cannot be used here: {str(error).splitlines()[0]}", parameter="device"
         ) from error

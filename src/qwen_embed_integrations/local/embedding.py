@@ -16,7 +16,7 @@ from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.modules import read_recipe
-from qwen_embed_integrations.local.packing import TokenStates, token_states
+from qwen_embed_integrations.local.packing import TokenStates, runs_packed, token_states
 from qwen_embed_integrations.local.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class LocalEmbeddingEngine(LocalEngine):
             pooled = pool(token_states(model, sequences, tokenizer.pad)).float()
             for step in steps:
                 pooled = step(pooled)
-            rows: Float32 = pooled.cpu().numpy()
+            rows: Float32 = pooled[:, : recipe.profile.dimensions].cpu().numpy()
             return rows
 
-        super().__init__(compute, token_budget)
+        super().__init__(compute, token_budget, padded=not runs_packed(model))
         self.profile = recipe.profile
         self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}
         self.size: int | None = recipe.profile.dimensions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import ModelOutputError, QwenEmbedError
+from qwen_embed_integrations.errors import ModelOutputError, TextTooLongError
 from qwen_embed_integrations.local.worker import Worker
 from qwen_embed_integrations.vectors import unusable
 
@@ -30,8 +30,8 @@ _WINDOWS_AHEAD = 2
 class LocalEngine:
     """A model in this process, shared by all callers."""
 
-    def __init__(self, compute: Compute, token_budget: int) -> None:
-        self._worker = Worker(compute, token_budget)
+    def __init__(self, compute: Compute, token_budget: int, *, padded: bool) -> None:
+        self._worker = Worker(compute, token_budget, padded=padded)
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -111,8 +111,9 @@ class LocalEngine:
 def _result(start: int, result: Callable[[], Answer]) -> Answer:
     try:
         return result()
-    except QwenEmbedError as error:
+    except TextTooLongError as error:
         error.positions = tuple(start + at for at in error.positions)
+        error.args = (f"`{error.parameter}` at {name_positions(error.positions)} {error}",)
         raise
 
 

@@ -12,7 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from qwen_embed_integrations.errors import ModelLoadError
 
-_SAMPLE = 2**20
+_PIECE = 2**20
+_PIECES = 64
 
 # No code and no pickle: *.py and *.bin are never fetched.
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -61,19 +62,19 @@ class CheckpointFiles:
             raise ModelLoadError(f"{path} is no JSON: {error}") from error
 
     def digest(self) -> str:
-        """Return a short hash of what is in the folder: its settings whole, its weights by size, header and ends.
+        """Return a short hash of the folder's settings and weights, wherever it lies.
 
-        The same model gives the same digest wherever it lies, and a retrained one another.
+        Files are read whole up to 64 MiB, and larger ones in 64 pieces spread over them, so that a retrained model of
+        any size gets another digest without reading all of it.
         """
         found = hashlib.sha256()
-        for path in sorted((*self.folder.glob("*.json"), *self.folder.glob("*.safetensors"))):
+        for path in sorted((*self.folder.rglob("*.json"), *self.folder.rglob("*.safetensors"))):
             size = path.stat().st_size
-            found.update(f"{path.name} {size}".encode())
+            found.update(f"{path.relative_to(self.folder).as_posix()} {size}".encode())
             with path.open("rb") as file:
-                found.update(file.read(_SAMPLE))
-                if size > _SAMPLE:
-                    file.seek(max(size - _SAMPLE, _SAMPLE))
-                    found.update(file.read())
+                for piece in range(_PIECES):
+                    file.seek(max(piece * _PIECE, piece * (size - _PIECE) // (_PIECES - 1)))
+                    found.update(file.read(_PIECE))
         return found.hexdigest()[:16]
 
     def _refuse_unsafe_weights(self) -> None:
@@ -102,6 +103,8 @@ class CheckpointFiles:
 
 
 def _locate(model: str | Path, revision: str | None) -> Path:
+    if not isinstance(model, (str, Path)) or not str(model).strip():
+        raise ModelLoadError(f"`model` is {model!r}; pass a folder or a hub id.")
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder

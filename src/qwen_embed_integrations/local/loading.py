@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.files import CheckpointFiles
 
 logger = logging.getLogger(__name__)
+
+# Weights between the first embedding and the last layer; heads that are not run may stand outside.
+_INSIDE = re.compile(r"(^|\.)(embeddings|layers?|h|block)\.")
+_HARMLESS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias")
 
 
 def load_model(
@@ -62,6 +67,12 @@ def load_model(
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
+    strange = [key for key in report["unexpected_keys"] if _INSIDE.search(key) and not key.endswith(_HARMLESS)]
+    if strange:
+        raise ModelLoadError(
+            f"`model` {files.name!r} holds weights that a {type(model).__name__} has no place for "
+            f"({', '.join(sorted(strange)[:5])}, …): it is of another architecture, and would give wrong numbers."
+        )
     missing = [key for key in report["missing_keys"] if not key.startswith(unused)]
     wrong = [str(key) for key in report.get("mismatched_keys", ())]
     if missing or wrong:

@@ -23,7 +23,13 @@ _POOLINGS: dict[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
 }
-_QWEN3_PROMPT = re.compile(r"Instruct: (.*)\nQuery:", re.DOTALL)
+# The form of Qwen3 and E5, which differ in the blank at the end.
+_INSTRUCT = re.compile(r"(Instruct: )(.*)(\nQuery:\s*)", re.DOTALL)
+# Where sentence-transformers keeps its reader's settings, by the architecture of old.
+_READER_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ class Recipe:
 def read_recipe(files: CheckpointFiles, profile: ModelProfile | None) -> Recipe:
     """Find out how a checkpoint is meant to be used.
 
-    An explicit profile wins. Otherwise the folder's own sentence-transformers files say, completed by the profile of
-    that name where their sizes agree; a folder without such files needs a known name.
+    The folder's own sentence-transformers files say, completed by the profile of that name where their sizes agree; a
+    folder without such files needs a known name. What an explicit profile states wins over both.
 
     Args:
         files: The checkpoint.
@@ -57,14 +63,26 @@ def read_recipe(files: CheckpointFiles, profile: ModelProfile | None) -> Recipe:
     size = files.config.get("hidden_size")
     known = profile or _known(files, size)
     modules = files.read_json("modules.json")
-    if modules is None or profile is not None:
-        if known is None or known.pooling is None:
-            raise ModelLoadError(
-                f"`model` {files.name!r} has no modules.json and no known name, so nothing says how to pool. Pass "
-                "profile=ModelProfile(name=..., pooling='mean', ...)."
-            )
-        return Recipe(replace(known, dimensions=known.dimensions or size))
-    return _from_modules(files, modules, known)
+    if modules is not None:
+        read = _from_modules(files, modules, known)
+        return read if profile is None else replace(read, profile=_overridden(read.profile, profile))
+    if known is None or known.pooling is None:
+        raise ModelLoadError(
+            f"`model` {files.name!r} has no modules.json and no known name, so nothing says how to pool. Pass "
+            "profile=ModelProfile(name=..., pooling='mean', ...)."
+        )
+    return Recipe(replace(known, dimensions=known.dimensions or size))
+
+
+def _overridden(read: ModelProfile, given: ModelProfile) -> ModelProfile:
+    """Return the caller's profile, with what it leaves open taken from the folder."""
+    return replace(
+        given,
+        pooling=given.pooling or read.pooling,
+        dimensions=given.dimensions or read.dimensions,
+        max_tokens=given.max_tokens or read.max_tokens,
+        architecture=given.architecture or read.architecture,
+    )
 
 
 def _known(files: CheckpointFiles, size: int | None) -> ModelProfile | None:
@@ -101,11 +119,12 @@ def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], kno
             )
     if pooling is None:
         raise ModelLoadError(f"`model` {files.name!r} has a modules.json without pooling; is it a reranker?")
-    reader = files.read_json("sentence_bert_config.json") or {}
+    reader: dict[str, Any] = next(filter(None, map(files.read_json, _READER_FILES)), {})
+    own = files.read_json("config_sentence_transformers.json") or {}
     base = known or ModelProfile(name=files.name, min_dimensions=1)
     profile = replace(
         base,
-        dimensions=size,
+        dimensions=own.get("truncate_dim") or size,
         pooling=pooling,
         normalize=None in steps,
         max_tokens=reader.get("max_seq_length") or base.max_tokens,
@@ -129,17 +148,17 @@ def _pooling(files: CheckpointFiles, settings: dict[str, Any]) -> Pooling:
 
 
 def _with_prompts(files: CheckpointFiles, profile: ModelProfile) -> ModelProfile:
-    settings = files.read_json("config_sentence_transformers.json") or {}
-    prompts = settings.get("prompts") or {}
+    prompts = (files.read_json("config_sentence_transformers.json") or {}).get("prompts") or {}
     query = prompts.get("query") or ""
     # The names sentence-transformers' encode_document looks for, in its order.
-    document = next((prompts[name] for name in ("document", "passage", "corpus") if prompts.get(name)), "")
+    document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), "")
     if not prompts or (query == profile.prefix("query") and document == profile.document_prefix):
         return profile
-    qwen3 = _QWEN3_PROMPT.fullmatch(query)
+    instruct = _INSTRUCT.fullmatch(query)
     return replace(
         profile,
-        query_prefix="Instruct: {instruction}\nQuery:" if qwen3 else "{instruction}" if query else "",
-        default_instruction=qwen3[1] if qwen3 else query or None,
+        # Any other prompt is a fixed part of the model: there is no telling where an instruction would go.
+        query_prefix="{1}{{instruction}}{3}".format(*instruct.group(0, 1, 2, 3)) if instruct else query,
+        default_instruction=instruct[2] if instruct else None,
         document_prefix=document,
     )

@@ -61,6 +61,11 @@ class TokenStates:
         return sums.index_add_(0, owners, self.hidden.float()) / lengths.unsqueeze(1)
 
 
+def runs_packed(model: PreTrainedModel) -> bool:
+    """Tell whether a model was loaded to run without padding."""
+    return bool(model.config._attn_implementation == PACKED)  # noqa: SLF001 transformers has no public name for it
+
+
 def token_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad: int) -> TokenStates:
     """Run sequences through a model in one pass.
 
@@ -73,7 +78,7 @@ def token_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad
         The last hidden state of every token.
     """
     layout = Layout.of([len(sequence) for sequence in sequences], model.device)
-    if model.config._attn_implementation == PACKED:  # noqa: SLF001 transformers has no public name for it
+    if runs_packed(model):
         return TokenStates(_packed(model, sequences, layout), layout)
     return TokenStates(_padded(model, sequences, pad), layout)
 

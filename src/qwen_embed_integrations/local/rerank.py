@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from qwen_embed_integrations.checks import check_long_text
-from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError, UnknownModelWarning
+from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError, UnknownModelError, UnknownModelWarning
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
@@ -40,8 +40,10 @@ class LocalRerankEngine(LocalEngine):
         profile: What the model wants.
     """
 
-    def __init__(self, profile: RerankProfile, compute: Compute, pair: Pairing, token_budget: int) -> None:
-        super().__init__(compute, token_budget)
+    def __init__(
+        self, profile: RerankProfile, compute: Compute, pair: Pairing, token_budget: int, *, padded: bool
+    ) -> None:
+        super().__init__(compute, token_budget, padded=padded)
         self.profile = profile
         self._pair = pair
 
@@ -64,7 +66,7 @@ class LocalRerankEngine(LocalEngine):
         budget = choose_token_budget(token_budget, place)
         files = CheckpointFiles(model, revision)
         known = profile or _read_profile(files)
-        if known.method == "token_logits" and known.architecture != "qwen3":
+        if known.method == "token_logits" and files.model_type != "qwen3":
             raise ModelLoadError(
                 f"`model` {files.name!r} is prompted piece by piece, which this version does not do in process yet. "
                 "Serve it and use Reranker.served."
@@ -78,11 +80,11 @@ class LocalRerankEngine(LocalEngine):
             pair: Pairing = partial(_prompts, known, tokenizer)
         else:
             loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision, packs=False)
-            _require_one_label(files, loaded)
+            _require_plain_pairs(files, loaded)
             typed = "token_type_ids" in tokenizer.raw.model_input_names
             compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)
             pair = partial(_pairs, tokenizer)
-        return cls(known, compute, pair, budget)
+        return cls(known, compute, pair, budget, padded=known.method == "cross_encoder")
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""
@@ -164,9 +166,15 @@ def _prompts(
     # stands between them is cut.
     lead = profile.lead(query, instruction).removeprefix(profile.prefix)
     tail = profile.tail.removesuffix(profile.suffix)
-    opening, closing = (
-        tokenizer.raw.encode(part, add_special_tokens=False) for part in (profile.prefix, profile.suffix)
+    opening, closing, asked = (
+        tokenizer.raw.encode(part, add_special_tokens=False) for part in (profile.prefix, profile.suffix, lead)
     )
+    if len(opening) + len(asked) + len(closing) >= tokenizer.max_tokens:
+        raise InvalidInputError(
+            f"`query` and the prompt around it have {len(opening) + len(asked) + len(closing)} tokens; the model reads "
+            f"{tokenizer.max_tokens}, so nothing of a document would be left. Shorten the query.",
+            parameter="query",
+        )
     bodies = tokenizer.encode(
         [lead + document + tail for document in documents],
         reserved=len(opening) + len(closing),
@@ -197,7 +205,8 @@ def _pairs(tokenizer: Tokenizer, query: str, _instruction: str | None, documents
 
 def _activation(files: CheckpointFiles) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what turns logits into scores: the checkpoint's own choice, else a sigmoid, as CrossEncoder does."""
-    stored = (files.config.get("sentence_transformers") or {}).get("activation_fn")
+    own = files.read_json("config_sentence_transformers.json") or {}
+    stored = own.get("activation_fn") or (files.config.get("sentence_transformers") or {}).get("activation_fn")
     name = str(stored or files.config.get("sbert_ce_default_activation_function") or "torch.nn.Sigmoid")
     activation = getattr(torch.nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
     if activation is None:
@@ -206,7 +215,14 @@ def _activation(files: CheckpointFiles) -> Callable[[torch.Tensor], torch.Tensor
     return made
 
 
-def _require_one_label(files: CheckpointFiles, model: PreTrainedModel) -> None:
+def _require_plain_pairs(files: CheckpointFiles, model: PreTrainedModel) -> None:
+    own = files.read_json("config_sentence_transformers.json") or {}
+    prompt = (own.get("prompts") or {}).get(own.get("default_prompt_name"))
+    if prompt:
+        raise ModelLoadError(
+            f"`model` {files.name!r} puts the prompt {prompt!r} before its pairs, which is not supported for "
+            "cross-encoders."
+        )
     if model.config.num_labels != 1:
         raise ModelLoadError(
             f"`model` {files.name!r} classifies into {model.config.num_labels} labels; a reranker has one."

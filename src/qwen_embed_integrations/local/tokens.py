@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.errors import ModelLoadError, TextTooLongError
 from qwen_embed_integrations.local.packing import first_position
 
@@ -63,11 +62,10 @@ class Tokenizer:
             self.raw: Any = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"`model` {files.name!r} has no tokenizer that can be loaded: {error}") from error
-        limits = [max_tokens, files.config.get("max_position_embeddings"), self.raw.model_max_length]
-        if limits[1]:
-            limits[1] -= first_position(files.config)
         # transformers marks "no limit known" by a number far above any real one, which min() passes over.
-        self.max_tokens = int(min(limit for limit in limits if limit is not None))
+        self.max_tokens = int(max_tokens or self.raw.model_max_length)
+        if positions := files.config.get("max_position_embeddings"):
+            self.max_tokens = min(self.max_tokens, positions - first_position(files.config))
         self.pad = self.raw.pad_token_id if self.raw.pad_token_id is not None else 0
         self._long_text = long_text
         self._lower_case = lower_case
@@ -139,8 +137,9 @@ class Tokenizer:
         long = [at for at, each in enumerate(ids) if len(each) > room]
         if long and self._long_text == "error":
             raise TextTooLongError(
-                f"`{parameter}` at {name_positions(long)} have up to {max(len(ids[at]) for at in long)} tokens where "
-                f"{room} fit. Split them, or pass long_text='truncate'.",
+                # The positions come in front of this where they are known within the whole call.
+                f"have up to {max(len(ids[at]) for at in long)} tokens where {room} fit. Split them, or pass "
+                "long_text='truncate'.",
                 parameter=parameter,
                 positions=long,
             )

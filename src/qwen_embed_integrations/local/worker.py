@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qwen_embed_integrations.errors import QwenEmbedError
+from qwen_embed_integrations.errors import ModelOutputError, QwenEmbedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,11 +68,13 @@ class Worker:
     Args:
         compute: Turns token sequences into values, one row (or number) each.
         token_budget: Tokens in one call of `compute`, unless a single sequence has more.
+        padded: Whether `compute` pads to the longest sequence, so that padding counts too.
     """
 
-    def __init__(self, compute: Compute, token_budget: int) -> None:
+    def __init__(self, compute: Compute, token_budget: int, *, padded: bool = False) -> None:
         self._compute = compute
         self._token_budget = token_budget
+        self._padded = padded
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[_Job | None] | None = None
         self._pid = 0
@@ -87,6 +89,8 @@ class Worker:
         Returns:
             The answer to come, or the error that `tokenize` or `compute` raised.
         """
+        if _exiting.is_set():
+            raise ModelOutputError("The interpreter is ending, and the local model with it.")
         job = _Job(tokenize)
         with self._lock:
             # A forked child inherits the object but not its thread.
@@ -94,7 +98,7 @@ class Worker:
                 self._inbox, self._pid = queue.SimpleQueue(), os.getpid()
                 thread = threading.Thread(
                     target=_work,
-                    args=(self._inbox, self._compute, self._token_budget),
+                    args=(self._inbox, self._compute, self._token_budget, self._padded),
                     name="qwen-embed-local",
                     daemon=True,
                 )
@@ -112,7 +116,12 @@ class Worker:
             self._inbox = None
 
 
-def _work(inbox: queue.SimpleQueue[_Job | None], compute: Compute, token_budget: int) -> None:
+def _work(
+    inbox: queue.SimpleQueue[_Job | None],
+    compute: Compute,
+    token_budget: int,
+    padded: bool,  # noqa: FBT001 handed over by position to the thread
+) -> None:
     jobs: list[_Job] = []
     closing = False
     while (jobs or not closing) and not _exiting.is_set():
@@ -123,8 +132,10 @@ def _work(inbox: queue.SimpleQueue[_Job | None], compute: Compute, token_budget:
         jobs += [job for job in arrived if job is not None and _start(job)]
         jobs = [job for job in jobs if not job.future.cancelled()]
         if jobs:
-            _step(jobs, compute, token_budget)
+            _step(jobs, compute, token_budget, padded=padded)
             jobs = [job for job in jobs if not job.future.done()]
+    for job in jobs:
+        _fail(job, ModelOutputError("The interpreter ended before this was computed."))
 
 
 def _start(job: _Job) -> bool:
@@ -139,18 +150,22 @@ def _start(job: _Job) -> bool:
     return True
 
 
-def _step(jobs: list[_Job], compute: Compute, token_budget: int) -> None:
+def _step(jobs: list[_Job], compute: Compute, token_budget: int, *, padded: bool) -> None:
     taken: list[tuple[_Job, int]] = []
     sequences: list[Any] = []
-    room = token_budget
+    tokens = longest = 0
     for job in sorted(jobs, key=lambda job: job.tokens_left):
         own = job.tokens.sequences if job.tokens else []
-        while job.order and (len(own[job.order[-1]]) <= room or not taken):
+        while job.order:
+            length = len(own[job.order[-1]])
+            cost = max(longest, length) * (len(sequences) + 1) if padded else tokens + length
+            if taken and cost > token_budget:
+                break
             at = job.order.pop()
+            tokens, longest = tokens + length, max(longest, length)
             taken.append((job, at))
             sequences.append(own[at])
-            room -= len(own[at])
-            job.tokens_left -= len(own[at])
+            job.tokens_left -= length
     part = {id(job): job for job, _ in taken}.values()
     try:
         values = compute(sequences)

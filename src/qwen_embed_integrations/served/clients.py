@@ -52,13 +52,15 @@ class Clients:
 
     def threaded(self) -> openai.OpenAI:
         """Return a client for threads."""
+        # A redirect would carry texts and headers to whomever it names.
         hooks = {"response": [failures.judge]}
-        return self._own(openai.OpenAI(**self._settings, http_client=openai.DefaultHttpxClient(event_hooks=hooks)))
+        http_client = openai.DefaultHttpxClient(event_hooks=hooks, follow_redirects=False)
+        return self._own(openai.OpenAI(**self._settings, http_client=http_client))
 
     def looped(self) -> openai.AsyncOpenAI:
         """Return a client for one event loop."""
         hooks = {"response": [failures.ajudge]}
-        http_client = openai.DefaultAsyncHttpxClient(event_hooks=hooks)
+        http_client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, follow_redirects=False)
         return self._own(openai.AsyncOpenAI(**self._settings, http_client=http_client))
 
     def _own(self, client: Client) -> Client:

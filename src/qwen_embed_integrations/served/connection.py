@@ -105,6 +105,10 @@ class Connection:
                     yield self._result(ahead.popleft())
             while ahead:
                 yield self._result(ahead.popleft())
+        except (KeyboardInterrupt, SystemExit):
+            # The interpreter waits for the pool's threads: they shall not start another try.
+            self.close()
+            raise
         finally:
             ended.set()
             for future in ahead:

@@ -69,15 +69,21 @@ class ServedEngine:
         """Tokens and requests so far."""
         return self._usage
 
-    def server(self) -> Flow[ServerInfo]:
-        """Find out, once, what the server is, and that it is for this."""
+    def server(self, *, needed: bool = False) -> Flow[ServerInfo]:
+        """Find out what the server is, and that it is for this.
+
+        Args:
+            needed: Whether nothing can be done without an answer.
+        """
         if self._server is not None:
             return self._server
-        if time.monotonic() < self._ask_at:
+        if not needed and time.monotonic() < self._ask_at:
             return ServerInfo()
         try:
-            found = yield from probe(self.connection.root_url)
+            found = yield from probe(self.connection.root_url, optional=not needed)
         except (ServerBusyError, ServerConnectionError):
+            if needed:
+                raise
             # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
             self._ask_at = time.monotonic() + _ASK_AGAIN
             return ServerInfo()

@@ -42,7 +42,7 @@ def message_of(body: str) -> str:
     """Return what a server meant to say, whichever shape it says it in."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return " ".join(body.split())[:_SHOWN]
     for key in ("error", "message", "detail"):
         if isinstance(said, dict) and said.get(key):
@@ -100,7 +100,7 @@ def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> Server
         return ServerConnectionError(
             f"{url} cannot be reached: {said}. Is the server running, and is `base_url` right?", url=url
         )
-    found = from_status(error.status_code, error.response.text, url)
+    found = from_status(error.status_code, error.response.text, url, error.response.headers.get("location"))
     hide(found, secrets)
     return found
 
@@ -117,13 +117,16 @@ def hide(error: ServerError, secrets: Iterable[str]) -> None:
         error.body = error.body.replace(secret, "***")
 
 
-def from_status(status: int, body: str, url: str) -> ServerError:
-    """Return the error that a status and a body stand for."""
+def from_status(status: int, body: str, url: str, location: str | None = None) -> ServerError:
+    """Return the error that a status and a body stand for; `location` is where a redirect points."""
     message = message_of(body)
     said = f"{url} answered {status}: {message}" if message else f"{url} answered {status}"
     kind: type[ServerError] = RequestRefusedError
     advice = ""
-    if status in {401, 403}:
+    if location:
+        kind = EndpointNotFoundError
+        advice = f"It redirects to {location}, which is not followed: point `base_url` there if that is the server."
+    elif status in {401, 403}:
         kind, advice = ServerAuthenticationError, "Check `api_key`."
     elif status in {404, 405}:
         kind = EndpointNotFoundError

@@ -1,4 +1,4 @@
-"""What kind of server is this? Asked once per object, since SGLang answers the wrong question with nonsense."""
+"""What kind of server is this? Asked with the first use, since SGLang answers the wrong question with nonsense."""
 
 from __future__ import annotations
 
@@ -55,27 +55,28 @@ class ServerInfo:
         raise WrongServerError(f"{url} runs {found} ({self.model}); point `base_url` at {wanted}.{advice}", url=url)
 
 
-def probe(root_url: str) -> Flow[ServerInfo]:
+def probe(root_url: str, *, optional: bool = True) -> Flow[ServerInfo]:
     """Ask a server what it is; a server that does not say is `unknown`.
 
     Args:
         root_url: Address without `/v1`.
+        optional: Whether each question is asked only once and briefly.
 
     Raises:
         ServerError: If the server is busy or does not answer, which says nothing about what it is.
     """
     # /get_model_info is SGLang before 0.5.6, and its router.
     for path in ("/model_info", "/get_model_info"):
-        said = yield from _ask(root_url + path)
+        said = yield from _ask(root_url + path, optional=optional)
         if isinstance(said, dict) and "is_generation" in said:
             return ServerInfo("sglang", _sglang_task(said), said.get("model_path"))
-    said = yield from _ask(f"{root_url}/info")
+    said = yield from _ask(f"{root_url}/info", optional=optional)
     if isinstance(said, dict) and isinstance(said.get("model_type"), dict):
         task: Task | None = (
             "embed" if "embedding" in said["model_type"] else "rerank" if "reranker" in said["model_type"] else None
         )
         return ServerInfo("tei", task, said.get("model_id"))
-    said = yield from _ask(f"{root_url}/v1/models")
+    said = yield from _ask(f"{root_url}/v1/models", optional=optional)
     models = said.get("data") if isinstance(said, dict) else None
     first = models[0] if isinstance(models, list) and models and isinstance(models[0], dict) else {}
     if first.get("owned_by") == "vllm":
@@ -90,9 +91,9 @@ def _sglang_task(said: dict[str, Any]) -> Task:
     return "rerank" if said["is_generation"] or classifies else "embed"
 
 
-def _ask(url: str) -> Flow[Any]:
+def _ask(url: str, *, optional: bool) -> Flow[Any]:
     try:
-        reply = yield Request(url, optional=True)
+        reply = yield Request(url, optional=optional)
         return parse_json(reply, url)
     except (ServerBusyError, ServerConnectionError):
         raise

@@ -86,7 +86,7 @@ class ServedRerankEngine(ServedEngine):
         return self.arun(documents, partial(self._flow, query, instruction))
 
     def _flow(self, query: str, instruction: str | None, items: Sequence[Item]) -> Flow[list[Batch]]:
-        server = yield from self.server()
+        server = yield from self.server(needed=self._dialect == "auto")
         dialect: Dialect = (
             self._dialect if self._dialect != "auto" else "cohere" if server.kind == "unknown" else server.kind
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.benchmark.datasets.types import Dataset
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLUMNS = 3
+# JSON can spell half of a character (`\\ud800`), which is no text: it can be neither sent nor stored.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def load(folder: Path, *, queries: Path | None = None, qrels: Path | None = None) -> Dataset:
@@ -100,6 +104,7 @@ def _records(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             raise _refuse(f"{where}: no object with an `_id` of text.")
         if str(key) in seen:
             raise _refuse(f"{where}: `_id` {key!r} comes twice.")
+        _check_text(where, "_id", str(key))
         seen.add(str(key))
         yield where, str(key), record
 
@@ -110,7 +115,14 @@ def _text(where: str, record: dict[str, Any], name: str) -> str:
         if name == "title" and value is None:
             return ""
         raise _refuse(f"{where}: `{name}` is {'missing' if value is None else 'no text'}.")
+    _check_text(where, name, value)
     return value
+
+
+def _check_text(where: str, name: str, value: str) -> None:
+    found = _SURROGATE.search(value)
+    if found:
+        raise _refuse(f"{where}: `{name}` holds {ascii(found[0])}, half of a character. Repair or drop the line.")
 
 
 def _documents(path: Path) -> Iterator[tuple[str, str]]:
@@ -131,15 +143,25 @@ def _qrels(path: Path, queries: dict[str, str], documents: dict[str, str]) -> di
         if len(columns) != _COLUMNS:
             raise _refuse(f"{where}: {len(columns)} columns, not query-id, corpus-id and score between tabs.")
         query, document, grade = (column.strip() for column in columns)
-        try:
-            value = int(grade)
-        except ValueError as error:
-            if at == 0:
-                continue  # the header
-            raise _refuse(f"{where}: the score {grade!r} is no whole number.") from error
+        value = _number(grade)
+        if value is None and at == 0:
+            continue  # the header
+        if value is None or not value.is_integer():
+            raise _refuse(f"{where}: the score {grade!r} is no whole number.")
         if query not in queries:
             raise _refuse(f"{where}: query {query!r} is not among the queries.")
         if document not in documents:
+            if value <= 0:
+                continue  # nothing can be gained or lost by it
             raise _refuse(f"{where}: document {document!r} is not in the corpus.")
-        judged.setdefault(query, {})[document] = value
+        judged.setdefault(query, {})[document] = int(value)
     return judged
+
+
+def _number(text: str) -> float | None:
+    """Read a score; some tools write `1.0`."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

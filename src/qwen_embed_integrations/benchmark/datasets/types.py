@@ -24,8 +24,11 @@ class Dataset:
         name: What tables and reports call it.
         documents: Text by document id.
         queries: Text by query id; each has at least one relevant document.
-        relevance: Grade by document id, by query id; a grade above 0 is relevant.
+        relevance: Grade by document id, by query id, in any order; a grade above 0 is relevant.
         about: Where it comes from and what was left out, for people.
+
+    Raises:
+        InvalidInputError: If a query has no relevant document, or judgements are for a query that is not there.
     """
 
     name: str
@@ -33,6 +36,22 @@ class Dataset:
     queries: Mapping[str, str]
     relevance: Mapping[str, Mapping[str, int]]
     about: Mapping[str, str | int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = [query for query in self.relevance if query not in self.queries]
+        if unknown:
+            raise InvalidInputError(
+                f"`relevance` judges query {unknown[0]!r}, which is not among the queries. Add it or drop its "
+                "judgements.",
+                parameter="relevance",
+            )
+        for query in self.queries:
+            if not any(grade > 0 for grade in self.relevance.get(query, {}).values()):
+                raise InvalidInputError(
+                    f"`relevance` has no grade above 0 for query {query!r}. Judge a document relevant or drop the "
+                    "query.",
+                    parameter="relevance",
+                )
 
     @cached_property
     def sha256(self) -> str:
