@@ -39,9 +39,10 @@ $(VENV)/.pip:
 # What tests need holds all that the demo needs.
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
 	if test -e $(VENV)/.dev; then $(MAKE) $(VENV)/.dev; \
-	else $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo]'; fi
+	else echo 'Installing; torch is the big one ...'; $(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[demo]'; fi
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
+	@echo 'Installing; torch is the big one ...'
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all]' --group dev
 	touch $@

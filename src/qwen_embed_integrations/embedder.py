@@ -265,9 +265,9 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 def _served_profile(model: str) -> ModelProfile:
     try:
         profile = profile_for(model)
-    except UnknownModelError:
+    except UnknownModelError as unknown:
         warnings.warn(
-            f"`model` {model!r} has no profile: texts are sent without a prompt and vectors are not checked for size. "
+            f"{unknown} Texts are sent without a prompt and vectors are not checked for size. "
             "If the model wants a query prompt, pass `profile=ModelProfile(...)`.",
             UnknownModelWarning,
             stacklevel=3,

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -165,3 +168,55 @@ def test_importing_the_command_loads_no_heavy_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
     assert done.stderr == ""
+
+
+def start(words: Path, output: Path, server: loopback.Server, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, on a console that knows ASCII only."""
+    return subprocess.Popen(  # noqa: S603 our own code
+        [
+            *(sys.executable, "-c", "from qwen_embed_integrations.cli import main; main()", "bench"),
+            *("--data", str(words), "--output", str(output), "--latency-queries", "3", "--limit", "5"),
+            *("--model", "Qwen/Qwen3-Embedding-0.6B", "--base-url", server.base_url, "--no-fusion"),
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="ascii",
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "200"},
+    )
+
+
+def test_a_console_without_unicode_is_no_obstacle(
+    words: Path, tmp_path: Path, server: loopback.Server, reranker_server: loopback.Server
+) -> None:
+    server.reply(hashed)
+    reranker = ("--rerank", "Qwen/Qwen3-Reranker-0.6B", "--rerank-base-url", reranker_server.base_url)
+    with start(words, tmp_path / "out", server, *reranker) as running:
+        said, errors = running.communicate(timeout=120)
+    assert (running.returncode, errors) == (0, "")
+    assert "Qwen3-Embedding-0.6B (1024) ? Qwen3-Reranker-0.6B" in " ".join(said.split())
+    assert "The report: " in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process")
+def test_ctrl_c_says_where_the_finished_results_are(
+    words: Path, tmp_path: Path, server: loopback.Server, reranker_server: loopback.Server
+) -> None:
+    server.reply(hashed)
+    reranker = ("--rerank", "Qwen/Qwen3-Reranker-0.6B", "--rerank-base-url", reranker_server.base_url)
+    pressed = threading.Event()
+    with start(words, tmp_path / "out", server, *reranker) as running:
+
+        def press(_: loopback.Request) -> None:
+            if not pressed.is_set():
+                pressed.set()
+                running.send_signal(signal.SIGINT)
+
+        reranker_server.reply(press)
+        said, errors = running.communicate(timeout=120)
+    assert (running.returncode, said) == (130, "")
+    (line,) = errors.splitlines()
+    assert line.startswith("qwen-embed: interrupted; the systems that finished are in ")
+    assert str(tmp_path / "out" / "results.json") in line
+    assert [system["name"] for system in on_disk(tmp_path)["systems"]] == ["Qwen3-Embedding-0.6B (1024)", "BM25"]

@@ -22,6 +22,12 @@ from qwen_embed_integrations.benchmark.lexical import LexicalIndex, tokenize
         ("한국어 말", ["한국", "국어", "말"]),
         ("ﾊﾛｰ ＡＢＣ", ["ハロ", "ロー", "abc"]),  # noqa: RUF001 half and full width
         ("ไทยดี", ["ไท", "ทย", "ยด", "ดี"]),
+        ("किताब", ["किताब"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("كِتَابٌ", ["كِتَابٌ"]),
+        ("தமிழ்", ["தமிழ்"]),
+        ("x\u0301y", ["x\u0301y"]),  # no single character for it
+        ("1\ufe0f\u20e3", ["1"]),  # a keycap
         ("", []),
         ("+-*/", []),
     ],

@@ -93,3 +93,12 @@ def test_a_server_without_a_model_is_refused(models: Models) -> None:
         models.embedders([], base_url="http://localhost:1/v1")
     with pytest.raises(InvalidInputError, match="`rerank_base_url` was given without `rerank`"):
         models.reranker(None, base_url="http://localhost:1/v1")
+
+
+@pytest.mark.usefixtures("minilm")  # skips where it is not installed
+def test_the_default_model_goes_by_its_own_name(models: Models) -> None:
+    (only,) = models.embedders([], base_url=None)
+    assert only.embedder.profile.name == "all-MiniLM-L6-v2"
+    assert (only.embedder.dimensions, only.embedder.profile.pooling) == (384, "mean")
+    with pytest.raises(InvalidInputError, match="all-MiniLM-L6-v2 takes none"):
+        only.embedder.embed_queries(["x"], instruction="Find it")

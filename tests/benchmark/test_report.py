@@ -160,3 +160,8 @@ def test_numbers_are_written_for_people() -> None:
         "a, 1",
         "a 1.5",
     ]
+
+
+@pytest.mark.parametrize("tiny", [-0.0001, -0.0, 0.0001])
+def test_a_difference_of_nothing_has_no_minus(tiny: float) -> None:
+    assert signed(tiny) == "+0.000"

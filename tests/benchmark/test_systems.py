@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from qwen_embed_integrations import Embedder
 from qwen_embed_integrations.benchmark import DenseSystem, FusionSystem, LexicalSystem, RerankedSystem
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations import Embedder, Reranker
+    from qwen_embed_integrations import Reranker
 
 
 def test_a_dense_system_is_described_by_all_that_shapes_its_vectors(embedder: Embedder) -> None:
     assert DenseSystem("x", embedder, 32).settings() == {
         "model": "hashed-words",
-        "fingerprint": embedder.fingerprint,
+        "fingerprint": Embedder(embedder._engine, embedder.profile, dimensions=32).fingerprint,
         "dimensions": 32,
         "query_prefix": "",
         "document_prefix": "",
@@ -44,3 +46,14 @@ def test_sizes_and_depths_below_one_are_refused(embedder: Embedder, reranker: Re
         FusionSystem("x", (LexicalSystem(),), depth=0)
     with pytest.raises(InvalidInputError, match="`depth` is 0"):
         RerankedSystem("x", LexicalSystem(), reranker, 0)
+
+
+def test_a_cut_system_has_the_fingerprint_of_an_embedder_of_its_size(embedder: Embedder) -> None:
+    small = Embedder(embedder._engine, embedder.profile, dimensions=32)
+    assert DenseSystem("x", embedder, 32).settings()["fingerprint"] == small.fingerprint != embedder.fingerprint
+    assert DenseSystem("x", embedder, 64).settings()["fingerprint"] == embedder.fingerprint
+
+
+def test_a_size_the_model_does_not_give_has_no_fingerprint(embedder: Embedder) -> None:
+    fixed = Embedder(embedder._engine, replace(embedder.profile, min_dimensions=None))
+    assert DenseSystem("x", fixed, 32).settings()["fingerprint"] is None

@@ -67,3 +67,10 @@ def test_without_any_system_that_is_said() -> None:
 @pytest.mark.parametrize(("p", "text"), [(1.0, "p = 1.000"), (0.0123, "p = 0.012"), (0.0009, "p < 0.001")])
 def test_p_is_written_with_three_digits(p: float, text: str) -> None:
     assert p_text(Comparison("x", Interval(0, 0, 0), p, p)) == text
+
+
+@pytest.mark.parametrize("tiny", [-0.0001, -0.0, 0.0, 0.0001])
+def test_zero_has_no_sign(tiny: float) -> None:
+    said = verdict(results(system("first", 0.5), system("other", 0.5, (tiny, tiny - 0.0002, tiny + 0.0002))))
+    assert "0.000 nDCG@10 (95% interval 0.000 to 0.000" in said
+    assert "-0.000" not in said

@@ -47,6 +47,15 @@ def test_a_folder_without_weights_is_refused(bert: Path) -> None:
     assert "no weights" in refusal(bert)
 
 
+def test_a_folder_without_a_tokenizer_is_refused(bert: Path) -> None:
+    (bert / "tokenizer.json").unlink()
+    assert "no tokenizer" in refusal(bert)
+
+
+def test_a_jina_model_is_refused_before_it_is_fetched() -> None:
+    assert "JinaBERT" in refusal("jinaai/jina-embeddings-v2-base-en")
+
+
 def test_pickled_weights_are_refused(bert: Path) -> None:
     (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
     assert "pickle" in refusal(bert)

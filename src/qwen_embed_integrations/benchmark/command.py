@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-_PLAIN = {"markup": False, "highlight": False, "soft_wrap": True}  # as it is: brackets, numbers and long paths
+_PLAIN: dict[str, Any] = {
+    "markup": False,
+    "highlight": False,
+    "soft_wrap": True,
+}  # as it is: brackets, numbers and long paths
 _INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.errors import InvalidInputError, MissingExtraError
+from qwen_embed_integrations.profiles import ModelProfile
 from qwen_embed_integrations.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -76,16 +77,20 @@ class Models:
             )
         names = list(dict.fromkeys(models))
         if not names:
-            return [Labelled(DEFAULT_MODEL, self._embedder(str(default_model()), None), DEFAULT_MODEL)]
+            # Its folder is called `model`, which would tell nobody which one an error is about.
+            profile = ModelProfile(name=DEFAULT_MODEL, min_dimensions=1)
+            return [Labelled(DEFAULT_MODEL, self._embedder(str(default_model()), None, profile), DEFAULT_MODEL)]
         return [
             Labelled(label, self._embedder(name, base_url)) for label, name in zip(labels(names), names, strict=True)
         ]
 
-    def _embedder(self, model: str, base_url: str | None) -> Embedder:
+    def _embedder(self, model: str, base_url: str | None, profile: ModelProfile | None = None) -> Embedder:
         if base_url is not None:
             embedder = Embedder.served(model, base_url=base_url, api_key=self._api_key, instruction=self._instruction)
         else:
-            embedder = Embedder.local(model, device=self._device, dtype=self._dtype, instruction=self._instruction)
+            embedder = Embedder.local(
+                model, device=self._device, dtype=self._dtype, profile=profile, instruction=self._instruction
+            )
         return self._open.enter_context(embedder)
 
     def reranker(self, model: str | None, *, base_url: str | None) -> Reranker | None:

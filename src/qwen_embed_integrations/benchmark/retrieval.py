@@ -116,10 +116,10 @@ class DenseRetriever:
         depth: int,
         progress: Progress,
     ) -> None:
-        size = model.documents.shape[1]
+        size, profile = model.documents.shape[1], system.embedder.profile
         if system.dimensions is not None and system.dimensions > size:
             raise InvalidInputError(
-                f"`dimensions` is {system.dimensions}, but the vectors of {system.model or system.embedder.profile.name} have {size}.",
+                f"`dimensions` is {system.dimensions}, but the vectors of {system.model or profile.name} have {size}.",
                 parameter="dimensions",
             )
         self._embedder = system.embedder

@@ -43,7 +43,8 @@ def _compare(first: SystemResult, other: SystemResult) -> str:
     difference = comparison.difference
     better, worse, sign = (other, first, 1) if difference.mean > 0 else (first, other, -1)
     low, high = sorted((sign * difference.low, sign * difference.high))
-    size = f"{_number(sign * difference.mean)} {MAIN_METRIC} (95% interval {_number(low)} to {_number(high)}, {p_text(comparison)})"
+    interval = f"95% interval {_number(low)} to {_number(high)}"
+    size = f"{_number(sign * difference.mean)} {MAIN_METRIC} ({interval}, {p_text(comparison)})"
     if comparison.corrected_p_value < SURE:
         return f"{better.name} is better than {worse.name} by {size}."
     return f"Between {better.name} and {worse.name} there is no difference this test can see: {size}."

@@ -10,13 +10,22 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError
+from qwen_embed_integrations.profiles import profile_for
 
 _PIECE = 2**20
 _PIECES = 64
 
 # No code and no pickle: *.py and *.bin are never fetched.
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 _UNWANTED = ["onnx/*", "openvino/*", "*.onnx.json"]
 
 
@@ -40,7 +49,12 @@ class CheckpointFiles:
             )
         self.config: dict[str, Any] = config
         self._refuse_unsafe_weights()
-        self._refuse_jina_bert()
+        self._require_tokenizer()
+        # Its config says model_type "bert", so a plain load would fill half the model with random numbers.
+        # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
+        alibi, glu = config.get("position_embedding_type") == "alibi", config.get("feed_forward_type")
+        if alibi or glu in {"geglu", "reglu"}:
+            raise _jina_bert(self.name)
 
     @property
     def model_type(self) -> str:
@@ -88,18 +102,21 @@ class CheckpointFiles:
                 )
             raise ModelLoadError(f"`model` {self.name!r} has no weights: no *.safetensors in {self.folder}.")
 
-    def _refuse_jina_bert(self) -> None:
-        # Its config says model_type "bert", so a plain load would fill half the model with random numbers.
-        # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
-        if self.config.get("position_embedding_type") == "alibi" or self.config.get("feed_forward_type") in {
-            "geglu",
-            "reglu",
-        }:
+    def _require_tokenizer(self) -> None:
+        # Without one of these transformers makes up an empty vocabulary, in which every word is unknown.
+        if not any((self.folder / name).is_file() for name in _TOKENIZERS):
             raise ModelLoadError(
-                f"`model` {self.name!r} is a JinaBERT (jina-embeddings-v2) checkpoint, which this version does not "
-                "load yet; as a plain BERT it would give random vectors. Serve it with text-embeddings-inference or "
-                "llama.cpp and use Embedder.served."
+                f"`model` {self.name!r} has no tokenizer: none of {', '.join(_TOKENIZERS)} in {self.folder}. Copy it "
+                "from where the weights come from."
             )
+
+
+def _jina_bert(name: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"`model` {name!r} is a JinaBERT (jina-embeddings-v2) checkpoint, which this version does not load yet; as a "
+        "plain BERT it would give random vectors. Serve it with text-embeddings-inference or llama.cpp and use "
+        "Embedder.served."
+    )
 
 
 def _locate(model: str | Path, revision: str | None) -> Path:
@@ -111,6 +128,8 @@ def _locate(model: str | Path, revision: str | None) -> Path:
     name = str(model)
     if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelLoadError(f"`model` {name!r} is no folder.")
+    if _architecture(name) == "jina_bert":  # now, and not after the download
+        raise _jina_bert(name)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
     except HFValidationError as error:
@@ -122,3 +141,10 @@ def _locate(model: str | Path, revision: str | None) -> Path:
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelLoadError(f"`model` {name!r} could not be fetched from the hub: {error}") from error
+
+
+def _architecture(name: str) -> str | None:
+    try:
+        return profile_for(name).architecture
+    except UnknownModelError:
+        return None

@@ -144,4 +144,6 @@ def _outline(said: Any) -> str:
 
 
 def _bad(found: str, url: str) -> BadReplyError:
-    return BadReplyError(f"{url} answered with {found}.", url=url, status=200)
+    return BadReplyError(
+        f"{url} answered with {found.rstrip('.')}{'' if found.endswith('?') else '.'}", url=url, status=200
+    )

@@ -108,6 +108,8 @@ def test_a_bad_corpus_is_refused_by_line(folder: Folder, corpus: str, said: str)
         ("query-id\tcorpus-id\tscore\nq1 d1 1\n", r"qrels\.tsv, line 2: 1 columns"),
         ("q1\t0\td1\t1\n", r"line 1: 4 columns"),
         ("q1\td1\t1\nq1\td2\tyes\n", r"line 2: the score 'yes'"),
+        ("q1\td1\t0.5\nq1\td1\t1\n", r"line 1: the score '0\.5' is no whole number"),
+        ("query-id\tcorpus-id\tscore\nq1\td1\tnan\n", r"line 2: the score 'nan'"),
         ("q1\td1\t1\nq9\td1\t1\n", r"line 2: query 'q9' is not among the queries"),
         ("q1\td9\t1\n", r"line 1: document 'd9' is not in the corpus"),
         ("query-id\tcorpus-id\tscore\n", r"no query with a relevant document"),
@@ -140,3 +142,33 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_given_by_name_is_refused(folder: Folder, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"nowhere\.tsv cannot be read: No such file"):
         load(folder(), qrels=tmp_path / "nowhere.tsv")
+
+
+@pytest.mark.parametrize(
+    ("file", "lines", "name"),
+    [
+        ("corpus.jsonl", ['{"_id": "d1", "text": "a"}', r'{"_id": "d2", "text": "half \ud83d"}'], "text"),
+        ("corpus.jsonl", ['{"_id": "d1", "text": "a"}', r'{"_id": "d2", "title": "\ude00", "text": "b"}'], "title"),
+        ("queries.jsonl", ['{"_id": "q1", "text": "a"}', r'{"_id": "q\udfff", "text": "b"}'], "_id"),
+    ],
+)
+def test_half_a_character_is_refused_by_line(folder: Folder, file: str, lines: list[str], name: str) -> None:
+    place = folder()
+    (place / file).write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match=rf"{file}, line 2: `{name}` holds '\\ud[0-9a-f]+', half of") as refused:
+        load(place)
+    str(refused.value).encode()  # it can be printed
+
+
+def test_a_character_spelled_in_two_halves_is_whole(folder: Folder) -> None:
+    corpus = r'{"_id": "d1", "text": "\ud83d\ude00"}'
+    assert load(folder(corpus)).documents == {"d1": "\U0001f600"}
+
+
+def test_scores_may_be_written_as_whole_floats(folder: Folder) -> None:
+    assert load(folder(qrels="q1\td1\t1.0\nq1\td2\t2.0\n")).relevance == {"q1": {"d1": 1, "d2": 2}}
+
+
+def test_judgements_without_worth_of_unknown_documents_are_ignored(folder: Folder) -> None:
+    dataset = load(folder(qrels="q1\td1\t1\nq1\tgone\t0\nq1\tspam\t-2\nq1\td2\t0\n"))
+    assert dataset.relevance == {"q1": {"d1": 1, "d2": 0}}

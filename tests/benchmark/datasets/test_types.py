@@ -44,3 +44,16 @@ def test_the_hash_changes_with_any_text_and_any_judgement(dataset: Dataset) -> N
 
 def test_the_hash_does_not_change_with_the_name(dataset: Dataset) -> None:
     assert replace(dataset, name="other", about={}).sha256 == dataset.sha256
+
+
+def test_a_query_without_a_relevant_document_is_refused(dataset: Dataset) -> None:
+    for grades in ({"d00": 0, "d01": -1}, {}):
+        with pytest.raises(InvalidInputError, match=r"`relevance` has no grade above 0 for query 'q07'"):
+            replace(dataset, relevance={**dataset.relevance, "q07": grades})
+    with pytest.raises(InvalidInputError, match=r"for query 'new'"):
+        replace(dataset, queries={**dataset.queries, "new": "bako"})
+
+
+def test_judgements_of_an_unknown_query_are_refused(dataset: Dataset) -> None:
+    with pytest.raises(InvalidInputError, match=r"`relevance` judges query 'q99'"):
+        replace(dataset, relevance={**dataset.relevance, "q99": {"d00": 1}})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLUMNS = 3
-# JSON can spell half of a character (`\\ud800`), which is no text: it can be neither sent nor stored.
+# JSON can spell half of a character (`\ud800`), which is no text: it can be neither sent nor stored.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -122,7 +122,7 @@ def _text(where: str, record: dict[str, Any], name: str) -> str:
 def _check_text(where: str, name: str, value: str) -> None:
     found = _SURROGATE.search(value)
     if found:
-        raise _refuse(f"{where}: `{name}` holds {ascii(found[0])}, half of a character. Repair or drop the line.")
+        raise _refuse(f"{where}: `{name}` holds {found[0]!a}, half of a character. Repair or drop the line.")
 
 
 def _documents(path: Path) -> Iterator[tuple[str, str]]:
