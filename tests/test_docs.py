@@ -188,7 +188,8 @@ def test_models_that_run_only_served_are_refused_in_process(tmp_path: Path) -> N
     for each in folders:
         folder = tmp_path / each
         checkpoints.write_json(folder / "config.json", {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]})
-        (folder / "model.safetensors").write_bytes(b"")
+        for name in ("model.safetensors", "tokenizer.json"):
+            (folder / name).touch()
         if "jina" in each:
             checkpoints.edit_json(folder / "config.json", model_type="bert", position_embedding_type="alibi")
         load = Reranker.local if isinstance(profile_for(each), RerankProfile) else Embedder.local

@@ -48,13 +48,13 @@ class CheckpointFiles:
                 "tokenizer.json and *.safetensors."
             )
         self.config: dict[str, Any] = config
-        self._refuse_unsafe_weights()
-        self._require_tokenizer()
         # Its config says model_type "bert", so a plain load would fill half the model with random numbers.
         # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
         alibi, glu = config.get("position_embedding_type") == "alibi", config.get("feed_forward_type")
         if alibi or glu in {"geglu", "reglu"}:
             raise _jina_bert(self.name)
+        self._refuse_unsafe_weights()
+        self._require_tokenizer()
 
     @property
     def model_type(self) -> str:
