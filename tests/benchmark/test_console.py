@@ -55,6 +55,11 @@ def test_failed_systems_are_printed_with_their_error(results: Results) -> None:
     assert "far [away] failed: nobody answers at [::1]" in printed(replace(results, systems=(failed,)), 80)
 
 
+def test_warnings_are_printed_once(results: Results) -> None:
+    noted = tuple(replace(system, notes=("2 of 9 texts were cut.",)) for system in results.systems)
+    assert printed(replace(results, systems=noted), 80).count("Warning: 2 of 9 texts were cut.") == 1
+
+
 def test_progress_is_silent_where_there_is_no_terminal() -> None:
     console = Console(file=io.StringIO(), force_terminal=False)
     with ConsoleProgress(console) as progress:

@@ -85,6 +85,8 @@ def print_results(console: Any, results: Results) -> None:
         console.print(_cost(results))
     for system in results.failed:
         console.print(f"{system.name} failed: {system.error}", style="red", markup=False, highlight=False)
+    for note in dict.fromkeys(note for system in results.systems for note in system.notes):
+        console.print(f"Warning: {note}", style="yellow", markup=False, highlight=False)
     console.print(verdict(results), style="bold", markup=False, highlight=False)
 
 

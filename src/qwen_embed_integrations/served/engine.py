@@ -80,13 +80,15 @@ class ServedEngine:
         if not needed and time.monotonic() < self._ask_at:
             return ServerInfo()
         try:
-            found = yield from probe(self.connection.root_url, optional=not needed)
-        except (ServerBusyError, ServerConnectionError):
-            if needed:
-                raise
-            # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
-            self._ask_at = time.monotonic() + _ASK_AGAIN
-            return ServerInfo()
+            found = yield from probe(self.connection.root_url)
+        except (ServerBusyError, ServerConnectionError) as error:
+            if needed and isinstance(error, ServerBusyError):
+                # It will say, with the patience that any request gets.
+                found = yield from probe(self.connection.root_url, optional=False)
+            else:
+                # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
+                self._ask_at = time.monotonic() + _ASK_AGAIN
+                return ServerInfo()
         found.require(self.task, self.connection.base_url)
         self._server = found
         return found
