@@ -40,16 +40,21 @@ class Answer:
 
 
 @dataclass
-class _Job:
+class _Request:
     tokenize: Callable[[], Tokens]
     future: Future[Answer] = field(default_factory=Future)
-    tokens: Tokens | None = None
-    order: list[int] = field(default_factory=list)
-    tokens_left: int = 0
+
+
+@dataclass
+class _Job:
+    future: Future[Answer]
+    tokens: Tokens
+    order: list[int]
+    tokens_left: int
     values: Float32 | None = None
 
 
-_running: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[_Job | None]] = weakref.WeakKeyDictionary()
+_running: weakref.WeakKeyDictionary[threading.Thread, queue.SimpleQueue[_Request | None]] = weakref.WeakKeyDictionary()
 _exiting = threading.Event()
 
 
@@ -76,7 +81,7 @@ class Worker:
         self._token_budget = token_budget
         self._padded = padded
         self._lock = threading.Lock()
-        self._inbox: queue.SimpleQueue[_Job | None] | None = None
+        self._inbox: queue.SimpleQueue[_Request | None] | None = None
         self._pid = 0
 
     def submit(self, tokenize: Callable[[], Tokens]) -> Future[Answer]:
@@ -91,7 +96,7 @@ class Worker:
         """
         if _exiting.is_set():
             raise ModelOutputError("The interpreter is ending, and the local model with it.")
-        job = _Job(tokenize)
+        request = _Request(tokenize)
         with self._lock:
             # A forked child inherits the object but not its thread.
             if self._inbox is None or self._pid != os.getpid():
@@ -105,8 +110,8 @@ class Worker:
                 thread.start()
                 _running[thread] = self._inbox
                 weakref.finalize(self, self._inbox.put, None)
-            self._inbox.put(job)
-        return job.future
+            self._inbox.put(request)
+        return request.future
 
     def close(self) -> None:
         """End the thread after the jobs handed in so far."""
@@ -117,7 +122,7 @@ class Worker:
 
 
 def _work(
-    inbox: queue.SimpleQueue[_Job | None],
+    inbox: queue.SimpleQueue[_Request | None],
     compute: Compute,
     token_budget: int,
     padded: bool,  # noqa: FBT001 handed over by position to the thread
@@ -129,7 +134,7 @@ def _work(
         while not inbox.empty():
             arrived.append(inbox.get())
         closing |= None in arrived
-        jobs += [job for job in arrived if job is not None and _start(job)]
+        jobs += filter(None, map(_start, filter(None, arrived)))
         jobs = [job for job in jobs if not job.future.cancelled()]
         if jobs:
             _step(jobs, compute, token_budget, padded=padded)
@@ -138,16 +143,15 @@ def _work(
         _fail(job, ModelOutputError("The interpreter ended before this was computed."))
 
 
-def _start(job: _Job) -> bool:
+def _start(request: _Request) -> _Job | None:
     try:
-        job.tokens = job.tokenize()
+        tokens = request.tokenize()
     except Exception as error:  # noqa: BLE001 it belongs to the caller who waits
-        _fail(job, error)
-        return False
+        _fail(request, error)
+        return None
+    lengths = [*map(len, tokens.sequences)]
     # Taken from the end, longest first: if memory runs out, it does so at once.
-    job.order = sorted(range(len(job.tokens.sequences)), key=lambda at: len(job.tokens.sequences[at]))  # type: ignore[union-attr]
-    job.tokens_left = sum(map(len, job.tokens.sequences))
-    return True
+    return _Job(request.future, tokens, sorted(range(len(lengths)), key=lengths.__getitem__), sum(lengths))
 
 
 def _step(jobs: list[_Job], compute: Compute, token_budget: int, *, padded: bool) -> None:
@@ -155,7 +159,7 @@ def _step(jobs: list[_Job], compute: Compute, token_budget: int, *, padded: bool
     sequences: list[Any] = []
     tokens = longest = 0
     for job in sorted(jobs, key=lambda job: job.tokens_left):
-        own = job.tokens.sequences if job.tokens else []
+        own = job.tokens.sequences
         while job.order:
             length = len(own[job.order[-1]])
             cost = max(longest, length) * (len(sequences) + 1) if padded else tokens + length
@@ -171,7 +175,7 @@ def _step(jobs: list[_Job], compute: Compute, token_budget: int, *, padded: bool
         values = compute(sequences)
         for (job, at), value in zip(taken, values, strict=True):
             if job.values is None:
-                job.values = np.empty((len(job.tokens.sequences), *values.shape[1:]), np.float32)  # type: ignore[union-attr]
+                job.values = np.empty((len(job.tokens.sequences), *values.shape[1:]), np.float32)
             job.values[at] = value
     except Exception as error:  # noqa: BLE001 it belongs to the callers who wait
         for job in part:
@@ -183,12 +187,12 @@ def _step(jobs: list[_Job], compute: Compute, token_budget: int, *, padded: bool
 
 
 def _finish(job: _Job) -> None:
-    if job.future.set_running_or_notify_cancel() and job.tokens is not None and job.values is not None:
+    if job.future.set_running_or_notify_cancel() and job.values is not None:
         count = sum(map(len, job.tokens.sequences))
         job.future.set_result(Answer(job.values, job.tokens.shortened, count))
 
 
-def _fail(job: _Job, error: Exception) -> None:
+def _fail(job: _Job | _Request, error: Exception) -> None:
     if job.future.set_running_or_notify_cancel():
         if not isinstance(error, QwenEmbedError):
             error.__traceback__ = None
