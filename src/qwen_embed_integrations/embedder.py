@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.checks import check_instruction, check_name, check_texts
-from qwen_embed_integrations.engine import Collector, OverEngine
+from qwen_embed_integrations.engine import Collector, ListCollector, OverEngine
 from qwen_embed_integrations.errors import (
     InvalidInputError,
     ModelOutputError,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.engine import EmbeddingEngine, LongText
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
+
+AnyCollector = TypeVar("AnyCollector", bound=Collector)
 
 
 class Embedder(OverEngine["EmbeddingEngine"]):
@@ -219,32 +221,58 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """Embed texts that are searched; see `embed_queries`."""
         return await self._aembed(texts, "document", None)
 
+    def embed_lists(self, texts: Iterable[str], role: Role, *, instruction: str | None = None) -> list[list[float]]:
+        """Embed texts for a framework that wants lists, made while later replies are still on their way.
+
+        Args:
+            texts: The texts.
+            role: `"query"` or `"document"`.
+            instruction: Replaces this object's instruction for this call; for queries only.
+
+        Returns:
+            For each text a list of `dimensions` floats; otherwise as `embed_queries`.
+        """
+        prompts, collector = self._prepare(ListCollector, texts, role, instruction)
+        self._gather(prompts, collector)
+        return collector.lists(stacklevel=3)
+
+    async def aembed_lists(
+        self, texts: Iterable[str], role: Role, *, instruction: str | None = None
+    ) -> list[list[float]]:
+        """Embed texts for a framework that wants lists; see `embed_lists`."""
+        prompts, collector = self._prepare(ListCollector, texts, role, instruction)
+        await self._agather(prompts, collector)
+        return collector.lists(stacklevel=3)
+
     def _embed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
-        prompts, collector = self._prepare(texts, role, instruction)
-        with collector.gathering():
-            for batch in self._engine.embed(prompts):
-                collector.add(batch)
+        prompts, collector = self._prepare(Collector, texts, role, instruction)
+        self._gather(prompts, collector)
         return collector.result((0, self.dimensions or 0), stacklevel=4)
 
     async def _aembed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
-        prompts, collector = self._prepare(texts, role, instruction)
+        prompts, collector = self._prepare(Collector, texts, role, instruction)
+        await self._agather(prompts, collector)
+        return collector.result((0, self.dimensions or 0), stacklevel=4)
+
+    def _prepare(
+        self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
+    ) -> tuple[list[str], AnyCollector]:
+        check_instruction(instruction)
+        prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
+        checked = check_texts(texts, parameter="texts")
+        collector = kind(len(checked), finish=self._finish, parameter="texts", show_progress=self._show_progress)
+        return ([prefix + text for text in checked] if prefix else checked), collector
+
+    def _gather(self, prompts: list[str], collector: Collector) -> None:
+        with collector.gathering():
+            for batch in self._engine.embed(prompts):
+                collector.add(batch)
+
+    async def _agather(self, prompts: list[str], collector: Collector) -> None:
         with collector.gathering():
             async with aclosing(self._engine.aembed(prompts)) as batches:
                 async for batch in batches:
                     collector.add(batch)
-        return collector.result((0, self.dimensions or 0), stacklevel=4)
-
-    def _prepare(self, texts: Iterable[str], role: Role, instruction: str | None) -> tuple[list[str], Collector]:
-        check_instruction(instruction)
-        prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
-        checked = check_texts(texts, parameter="texts")
-        collector = Collector(
-            len(checked),
-            finish=self._finish,
-            parameter="texts",
-            show_progress=self._show_progress,
-        )
-        return ([prefix + text for text in checked] if prefix else checked), collector
 
     def _finish(self, rows: Float32) -> Float32:
         wanted = self._dimensions

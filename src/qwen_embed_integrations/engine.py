@@ -15,6 +15,7 @@ from qwen_embed_integrations.extras import require
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -165,7 +166,7 @@ class Collector:
         try:
             yield
         except QwenEmbedError as error:
-            error.completed = self._values
+            error.completed = self._completed()
             raise
         finally:
             if self._bar is not None:
@@ -176,10 +177,7 @@ class Collector:
         if batch.failure is not None:
             self._failures.append(batch.failure)
         if len(batch.positions):
-            values = self._finish(batch.values)
-            if self._values is None:
-                self._values = np.full((self._count, *values.shape[1:]), np.nan, values.dtype)
-            self._values[list(batch.positions)] = values
+            self._put(batch.positions, self._finish(batch.values))
         self._shortened.extend(batch.shortened)
         if self._bar is not None:
             self._bar.update(len(batch.positions))
@@ -195,6 +193,18 @@ class Collector:
             QwenEmbedError: The first failure of a single text, naming the positions of all of them and carrying
                 what was completed.
         """
+        self._judge(stacklevel + 1)
+        return np.empty(empty_shape, np.float32) if self._values is None else self._values
+
+    def _put(self, positions: Sequence[int], values: Floats) -> None:
+        if self._values is None:
+            self._values = np.full((self._count, *values.shape[1:]), np.nan, values.dtype)
+        self._values[list(positions)] = values
+
+    def _completed(self) -> Floats | None:
+        return self._values
+
+    def _judge(self, stacklevel: int) -> None:
         if self._shortened:
             cut = sorted(self._shortened)
             warnings.warn(
@@ -206,11 +216,31 @@ class Collector:
         if self._failures:
             failure = min(self._failures, key=lambda each: each.positions)
             failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
-            failure.completed = self._values
+            failure.completed = self._completed()
             if len(self._failures) > 1:
                 failure.args = (f"{failure} In all, {name_positions(failure.positions)} failed.",)
             raise failure
-        return np.empty(empty_shape, np.float32) if self._values is None else self._values
+
+
+class ListCollector(Collector):
+    """Collects vectors as Python lists, each part made into lists while later parts are still computed or sent."""
+
+    def __init__(self, count: int, **settings: Any) -> None:
+        super().__init__(count, **settings)
+        self._rows: list[list[float]] = [[]] * count
+
+    def lists(self, *, stacklevel: int) -> list[list[float]]:
+        """Return the whole answer; see `result`."""
+        self._judge(stacklevel + 1)
+        return self._rows
+
+    def _put(self, positions: Sequence[int], values: Floats) -> None:
+        for position, row in zip(positions, values.tolist(), strict=True):
+            self._rows[position] = row
+
+    def _completed(self) -> Floats | None:
+        size = max(map(len, self._rows), default=0)
+        return np.array([row or [np.nan] * size for row in self._rows], np.float32) if size else None
 
 
 def _progress_bar(count: int, unit: str) -> _ProgressBar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import json
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pybase64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,8 @@ def decode(values: str | Sequence[float]) -> Float32:
     """
     if isinstance(values, str):
         try:
-            raw = base64.b64decode(values, validate=True)
-        except binascii.Error as error:
+            raw = pybase64.b64decode(values, validate=True)
+        except (binascii.Error, ValueError) as error:  # ValueError: not ASCII
             raise ValueError(f"not base64: {error}") from error
         if len(raw) % _LITTLE_ENDIAN_FLOAT32.itemsize:
             raise ValueError(f"{len(raw)} bytes are no whole number of float32 values")

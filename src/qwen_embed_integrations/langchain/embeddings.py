@@ -47,7 +47,7 @@ class EmbedderEmbeddings(Settings, Embeddings):
             InvalidInputError: If a text is blank or no string; nothing is sent then.
             QwenEmbedError: If the server or the model fails; `positions` and `completed` say how far it came.
         """
-        return cast("list[list[float]]", self.embedder.embed_documents(texts).tolist())
+        return self.embedder.embed_lists(texts, "document")
 
     def embed_query(self, text: str, *, instruction: str | None = None) -> list[float]:
         """Embed a text that searches.
@@ -63,16 +63,15 @@ class EmbedderEmbeddings(Settings, Embeddings):
             InvalidInputError: If the text is blank, or the model takes no instruction.
             QwenEmbedError: If the server or the model fails.
         """
-        return cast("list[float]", self.embedder.embed_queries([text], instruction=instruction)[0].tolist())
+        return self.embedder.embed_lists([text], "query", instruction=instruction)[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts that are searched, on the running event loop; see `embed_documents`."""
-        return cast("list[list[float]]", (await self.embedder.aembed_documents(texts)).tolist())
+        return await self.embedder.aembed_lists(texts, "document")
 
     async def aembed_query(self, text: str, *, instruction: str | None = None) -> list[float]:
         """Embed a text that searches, on the running event loop; see `embed_query`."""
-        vectors = await self.embedder.aembed_queries([text], instruction=instruction)
-        return cast("list[float]", vectors[0].tolist())
+        return (await self.embedder.aembed_lists([text], "query", instruction=instruction))[0]
 
     def key_encoder(self, document: Document) -> str:
         """Name a document for LangChain's `index`, so that other vectors are another document.

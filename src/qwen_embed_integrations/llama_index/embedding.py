@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, dispatcher
@@ -137,16 +138,16 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
 
     def _embed(self, texts: list[str], role: Role) -> list[list[float]]:
         with _ended_on_failure(texts):
-            embed = self.embedder.embed_queries if role == "query" else self.embedder.embed_documents
+            embed = partial(self.embedder.embed_lists, role=role)
             if self.embeddings_cache is None:
-                return cast("list[list[float]]", embed(texts).tolist())
+                return embed(texts)
             return cast("VectorCache", self.embeddings_cache).fill(texts, self._space(texts, role), embed)
 
     async def _aembed(self, texts: list[str], role: Role) -> list[list[float]]:
         with _ended_on_failure(texts):
-            embed = self.embedder.aembed_queries if role == "query" else self.embedder.aembed_documents
+            embed = partial(self.embedder.aembed_lists, role=role)
             if self.embeddings_cache is None:
-                return cast("list[list[float]]", (await embed(texts)).tolist())
+                return await embed(texts)
             return await cast("VectorCache", self.embeddings_cache).afill(texts, self._space(texts, role), embed)
 
     def _space(self, texts: list[str], role: Role) -> str:

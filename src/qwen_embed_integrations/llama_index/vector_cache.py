@@ -9,7 +9,7 @@ from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVSto
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from qwen_embed_integrations.vectors import Float32
+    Lists = list[list[float]]
 
 COLLECTION = "embeddings"
 _VECTOR = "vector"
@@ -36,7 +36,7 @@ class VectorCache(BaseKVStore):
     def __bool__(self) -> bool:
         return False
 
-    def fill(self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Float32]) -> list[list[float]]:
+    def fill(self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Lists]) -> Lists:
         """Return vectors, embedding and keeping those that are not known.
 
         Args:
@@ -50,19 +50,17 @@ class VectorCache(BaseKVStore):
         found = {text: self.get(f"{space}:{text}", COLLECTION) for text in texts}
         missing = [text for text, entry in found.items() if entry is None]
         if missing:
-            for text, vector in zip(missing, embed(missing).tolist(), strict=True):
+            for text, vector in zip(missing, embed(missing), strict=True):
                 found[text] = entry = {_VECTOR: vector}
                 self.put(f"{space}:{text}", entry, COLLECTION)
         return _in_order(texts, found)
 
-    async def afill(
-        self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Awaitable[Float32]]
-    ) -> list[list[float]]:
+    async def afill(self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Awaitable[Lists]]) -> Lists:
         """Return vectors, embedding and keeping those that are not known; see `fill`."""
         found = {text: await self.aget(f"{space}:{text}", COLLECTION) for text in texts}
         missing = [text for text, entry in found.items() if entry is None]
         if missing:
-            for text, vector in zip(missing, (await embed(missing)).tolist(), strict=True):
+            for text, vector in zip(missing, await embed(missing), strict=True):
                 found[text] = entry = {_VECTOR: vector}
                 await self.aput(f"{space}:{text}", entry, COLLECTION)
         return _in_order(texts, found)
@@ -102,5 +100,5 @@ class VectorCache(BaseKVStore):
         return await self.store.adelete(key, collection)
 
 
-def _in_order(texts: Sequence[str], found: dict[str, dict[str, Any] | None]) -> list[list[float]]:
+def _in_order(texts: Sequence[str], found: dict[str, dict[str, Any] | None]) -> Lists:
     return [entry[_VECTOR] for text in texts if (entry := found[text]) is not None]
