@@ -1,9 +1,7 @@
-"""Replies recorded from real servers (SGLang 0.5.23, vLLM 0.33.0), replayed word for word."""
+"""Replies recorded from real servers (SGLang 0.5.23, vLLM 0.32.0), replayed word for word."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,25 +25,6 @@ if TYPE_CHECKING:
 PROFILE = ModelProfile(name="tiny-qwen3", dimensions=16)
 TEXTS = ["Hello world!", "yes"]
 QUERY, DOCUMENTS = "search engine", ["the quick brown fox", "yes no query", "retrieval search engine"]
-
-
-@pytest.fixture
-def replay(server: loopback.Server) -> Replay:
-    """Play a recorded server; of several replies to the same request, those that are named."""
-
-    def play(name: str, *names: str) -> Recorded:
-        recorded: Recorded = json.loads((Path(__file__).parent / "wire" / f"{name}.json").read_text("utf-8"))
-        gets = [each for each in recorded.values() if each["method"] == "GET"]
-        replies = {(each["method"], each["path"]): each for each in [*gets, *(recorded[each] for each in names)]}
-
-        def answer(request: loopback.Request) -> loopback.Answer:
-            found = replies.get((request.method, request.path))
-            return (found["status"], found["response"], {}) if found else (404, {"detail": "Not Found"}, {})
-
-        server.reply(answer)
-        return recorded
-
-    return play
 
 
 @pytest.fixture

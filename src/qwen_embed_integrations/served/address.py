@@ -46,12 +46,17 @@ def normalize_base_url(base_url: str) -> str:
             "`base_url` holds a query (after `?`), which requests would not carry; leave it out.", parameter="base_url"
         )
     path = parts.path.rstrip("/")
-    for endpoint in ("/embeddings", "/rerank"):
+    for endpoint in ("/embeddings", "/rerank", "/reranks", "/reranking"):
         if path.endswith(endpoint):
             raise InvalidInputError(
                 f"`base_url` ends in {endpoint}; leave that out, it is added for each request.", parameter="base_url"
             )
     return urlunsplit(parts._replace(path=path or "/v1", fragment=""))
+
+
+def root_of(base_url: str) -> str:
+    """Return an address without `/v1`; behind a proxy, what comes before it stays."""
+    return base_url.removesuffix("/v1")
 
 
 def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None) -> dict[str, str]:

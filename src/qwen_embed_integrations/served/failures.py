@@ -31,11 +31,22 @@ _NOT_FOR_THIS = 501
 _TOO_LONG_AS_500 = re.compile(r"too large to process", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"longer than the model's context|maximum context length|too large to process|maximum input length"
-    r"|must have less than|range of input length|exceeds? (the )?(max|context|available context)|too long"
+    r"|must have less than|range of input length|exceeds? (the )?(max|context|available context)|(?<!array )too long"
     r"|larger than the max(imum)? context|at most \d+ characters",
     re.IGNORECASE,
 )
-_TOO_MANY = re.compile(r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)", re.IGNORECASE)
+_TOO_MANY = re.compile(
+    # OpenAI adds up the tokens of a request, and says "array too long" of more than 2048 texts.
+    r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)|array too long|tokens per request",
+    re.IGNORECASE,
+)
+_MOST_TEXTS = re.compile(
+    r"maximum allowed batch size (\d+)|should not be larger than (\d+)|at most (\d+) (?:items|texts|inputs)"
+    r"|array with maximum length (\d+)",
+    re.IGNORECASE,
+)
+# What a request carries where no key was given; keyless servers ignore it.
+NO_KEY = "EMPTY"
 
 
 def message_of(body: str) -> str:
@@ -100,7 +111,13 @@ def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> Server
         return ServerConnectionError(
             f"{url} cannot be reached: {said}. Is the server running, and is `base_url` right?", url=url
         )
-    found = from_status(error.status_code, error.response.text, url, error.response.headers.get("location"))
+    found = from_status(
+        error.status_code,
+        error.response.text,
+        url,
+        error.response.headers.get("location"),
+        keyless=error.request.headers.get("authorization") == f"Bearer {NO_KEY}",
+    )
     hide(found, secrets)
     return found
 
@@ -117,8 +134,22 @@ def hide(error: ServerError, secrets: Iterable[str]) -> None:
         error.body = error.body.replace(secret, "***")
 
 
-def from_status(status: int, body: str, url: str, location: str | None = None) -> ServerError:
-    """Return the error that a status and a body stand for; `location` is where a redirect points."""
+def most_texts(refusal: RequestRefusedError) -> int | None:
+    """Return how many texts a request may hold, if a refusal says so."""
+    found = _MOST_TEXTS.search(refusal.body) if refusal.too_many else None
+    return int(next(filter(None, found.groups()))) if found else None
+
+
+def from_status(status: int, body: str, url: str, location: str | None = None, *, keyless: bool = False) -> ServerError:
+    """Return the error that a status and a body stand for.
+
+    Args:
+        status: HTTP status.
+        body: The reply's body.
+        url: The URL that was called, without credentials.
+        location: Where a redirect points.
+        keyless: Whether the request carried no key.
+    """
     message = message_of(body)
     said = f"{url} answered {status}: {message}" if message else f"{url} answered {status}"
     kind: type[ServerError] = RequestRefusedError
@@ -127,7 +158,10 @@ def from_status(status: int, body: str, url: str, location: str | None = None) -
         kind = EndpointNotFoundError
         advice = f"It redirects to {location}, which is not followed: point `base_url` there if that is the server."
     elif status in {401, 403}:
-        kind, advice = ServerAuthenticationError, "Check `api_key`."
+        kind = ServerAuthenticationError
+        # 403 is said of a key's rights too, and by proxies.
+        unasked = keyless and status == 401  # noqa: PLR2004 an HTTP status
+        advice = "No `api_key` was given, and the server wants one." if unasked else "Check `api_key`."
     elif status in {404, 405}:
         kind = EndpointNotFoundError
         advice = (
