@@ -16,6 +16,7 @@ from qwen_embed_integrations.errors import (
     WrongServerError,
 )
 from qwen_embed_integrations.served import recognition
+from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.probe import probe
 
@@ -52,7 +53,7 @@ def answering(routes: dict[str, Any]) -> Callable[[loopback.Request], loopback.A
 def ask(server: loopback.Server, routes: dict[str, Any], model: str | None = None) -> ServerInfo:
     server.reply(answering(routes))
     connection = Connection(server.base_url, api_key=None, max_concurrency=1, timeout=5, max_retries=0)
-    (found,) = connection.run([probe(connection.root_url, model=model)])
+    (found,) = connection.run([probe(root_of(connection.base_url), model=model)])
     connection.close()
     return found
 
