@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 SGLANG_EMBEDDING = {"model_path": "m", "is_generation": False, "architectures": ["Qwen3ForCausalLM"]}
 SGLANG_DECODER = {"model_path": "m", "is_generation": True, "architectures": ["Qwen3ForCausalLM"]}
 SGLANG_CROSS_ENCODER = {"model_path": "m", "is_generation": False, "architectures": ["BertForSequenceClassification"]}
+VLLM_EMBEDDING = ServerInfo(kind="vllm", task="embed", model="m")
 METHOD_NOT_ALLOWED = (405, {"detail": "Method Not Allowed"}, {})
 
 
@@ -65,6 +68,13 @@ def ask(server: loopback.Server, routes: dict[str, Any], model: str | None = Non
         ({"/model_info": SGLANG_DECODER}, ServerInfo(kind="sglang", task="rerank", model="m")),
         ({"/model_info": SGLANG_CROSS_ENCODER}, ServerInfo(kind="sglang", task="rerank", model="m")),
         ({"/model_info": {"is_generation": True}}, ServerInfo(kind="sglang", task="rerank")),
+        (
+            {"/get_model_info": {"is_generation": False}, "/v1/models": models("sglang")},
+            ServerInfo(kind="sglang", model="m"),
+        ),
+        ({"/v1/models": models("vllm"), "/v1/embeddings": METHOD_NOT_ALLOWED}, VLLM_EMBEDDING),
+        ({"/v1/models": models("vllm"), "/v1/rerank": METHOD_NOT_ALLOWED}, replace(VLLM_EMBEDDING, task="rerank")),
+        ({"/v1/models": models("vllm")}, replace(VLLM_EMBEDDING, task=None)),  # a text generator
         ({"/v1/models": models("sglang", max_model_len=9)}, ServerInfo(kind="sglang", model="m", max_tokens=9)),
         (
             {"/v1/models": models("sglang"), "/get_model_info": SGLANG_EMBEDDING},
@@ -89,7 +99,7 @@ def test_a_server_is_known_by_what_it_says(
 
 @pytest.mark.parametrize(
     ("routes", "most"),
-    [({"/v1/models": models("openai")}, 2), ({}, 4), ({"/v1/models": models("vllm")}, 3)],
+    [({"/v1/models": models("openai")}, 2), ({}, 4), ({"/v1/models": models("vllm")}, 4)],
 )
 def test_few_questions_are_asked_and_none_twice(server: loopback.Server, routes: dict[str, Any], most: int) -> None:
     ask(server, routes)
@@ -216,6 +226,39 @@ def test_many_first_calls_at_once_ask_once(server: loopback.Server, embedder: Ma
     asked = [request.path for request in server.requests if request.method == "GET"]
     assert len(asked) == len(set(asked))
     assert len(server.posted()) == 16
+
+
+@pytest.mark.parametrize(
+    "said", [(400, b"", {}), (403, b"", {}), (501, b"", {}), (302, b"", {"Location": "http://elsewhere.invalid/"})]
+)
+def test_a_gateway_that_lets_no_question_through_stops_no_embedding(
+    server: loopback.Server, embedder: Make, said: loopback.Answer
+) -> None:
+    ours = embedder()
+    inner = server._override
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        if request.method == "GET":
+            return (200, models("vllm"), {}) if request.path == "/v1/models" else said
+        return inner and inner(request)
+
+    server.reply(answer)
+    assert ours.embed_documents(["a"]).shape == (1, tiny.SIZE)
+
+
+def test_a_server_too_slow_to_say_what_it_is_is_waited_for(
+    server: loopback.Server, reranker: MakeReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = reranker(base_url=server.base_url, timeout=10)
+    monkeypatch.setattr(ours._engine.connection, "_optional_timeout", 0.05)  # type: ignore[attr-defined]
+
+    def slowly(request: loopback.Request) -> None:
+        time.sleep(0.2 * (request.path == "/model_info"))
+
+    server.reply(slowly)
+    with pytest.raises(WrongServerError, match="runs an embedding model"):
+        ours.rerank("q", ["a"])
+    assert server.posted() == []
 
 
 def test_a_server_that_is_down_is_reported_as_that(reranker_server: loopback.Server, reranker: MakeReranker) -> None:

@@ -90,6 +90,22 @@ def test_a_recorded_reranker_asked_to_embed_is_named(replay: Replay, embedder: E
         embedder.embed_documents(TEXTS)
 
 
+def test_sglangs_false_lead_for_a_reranker_without_its_template_is_set_right(
+    replay: Replay, server: loopback.Server, reranker: Reranker
+) -> None:
+    refusal = replay("sglang_reranker")["embeddings"]
+    questions = server._override
+    server.reply(
+        lambda request: (
+            (refusal["status"], refusal["response"], {})
+            if request.path == "/v1/rerank"
+            else questions and questions(request)
+        )
+    )
+    with pytest.raises(WrongServerError, match="serves it with its chat template, and without --is-embedding"):
+        reranker.rerank(QUERY, DOCUMENTS)
+
+
 @pytest.mark.parametrize("server_name", ["sglang_embedding", "vllm_embedding"])
 def test_a_recorded_refusal_of_a_long_text_is_understood(
     replay: Replay, server: loopback.Server, server_name: str

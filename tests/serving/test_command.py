@@ -67,3 +67,25 @@ def test_what_decides_where_the_server_is_cannot_go_to_the_engine(words: list[st
 def test_a_stray_word_is_no_option() -> None:
     with pytest.raises(InvalidInputError, match="`other` is one argument too many"):
         with_extra(COMMAND, ["other"])
+
+
+@pytest.mark.parametrize(("word", "named"), [("--hos=0.0.0.0", "--host"), ("--api-k=x", "--api-key-env")])
+def test_an_option_that_is_cut_short_is_the_one_it_begins(word: str, named: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"use {named} before it"):
+        with_extra(COMMAND, [word])
+
+
+@pytest.mark.parametrize(
+    "words", [["--admin-api-key", "hush"], ["--admin_api_key=hush"], ["--admin-api", "hush"], ["--hf-token", "hush"]]
+)
+def test_a_key_among_the_callers_options_is_not_shown(words: list[str]) -> None:
+    changed, _ = with_extra(COMMAND, [*words, "--max-total-tokens", "8192"])
+    assert "hush" not in changed.shell()
+    assert changed.shell().endswith("*** --max-total-tokens 8192")
+    assert changed.typed_secrets == ["hush"]
+    assert changed.argv({"KEY": "k"})[-2 - len(words) :] == [*words, "--max-total-tokens", "8192"]
+
+
+def test_a_file_among_the_callers_options_is_shown() -> None:
+    changed, _ = with_extra(COMMAND, ["--ssl-keyfile", "key.pem"])
+    assert changed.shell().endswith("--ssl-keyfile key.pem")

@@ -48,6 +48,12 @@ def test_the_lines_read_the_key_from_its_variable(server: loopback.Server, monke
     assert server.requests[-1].headers["authorization"] == "Bearer hush"
 
 
+def test_a_name_may_hold_quotes() -> None:
+    target = resolve("me/mine", profile="Qwen/Qwen3-Embedding-0.6B")
+    names = run(connecting(target, served_name='a "b" \\c', url="http://127.0.0.1:9", api_key_env=None))
+    assert names["embeddings"].model == 'a "b" \\c'
+
+
 def test_a_name_that_tells_nothing_comes_with_its_profile() -> None:
     target = resolve("me/mine", profile="Qwen/Qwen3-Embedding-0.6B")
     names = run(connecting(target, served_name="mine", url="http://127.0.0.1:9", api_key_env=None))

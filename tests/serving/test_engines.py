@@ -52,6 +52,20 @@ def test_a_script_on_the_path_leads_to_its_interpreter(tmp_path: Path, monkeypat
     assert found.python == sys.executable
 
 
+def test_a_script_that_outlived_its_interpreter_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "sglang"
+    script.write_text("#!/no/such/python\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_engine("sglang") is None
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QWEN_EMBED_ENGINE_PYTHON", "/no/such/python")
+    with pytest.raises(InvalidInputError, match="`QWEN_EMBED_ENGINE_PYTHON`"):
+        find_engine("sglang")
+
+
 def test_nothing_is_found_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_engine("sglang") is None

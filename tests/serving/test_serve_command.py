@@ -185,6 +185,17 @@ def test_a_port_in_use_is_said_before_anything_starts(serving: Callable[..., Ser
     assert not started.pids_file.exists()
 
 
+def test_a_log_that_cannot_be_written_is_said_before_anything_starts(
+    serving: Callable[..., Serving], model: str
+) -> None:
+    started = serving(model, "--device", "cpu", "--port", str(free_port()), "--log", "/no/such/folder/engine.log")
+    assert started.ended() == 1
+    assert (
+        started.said == "qwen-embed: `--log` /no/such/folder/engine.log cannot be written: No such file or directory.\n"
+    )
+    assert not started.pids_file.exists()
+
+
 def test_a_key_that_is_not_set_is_said_to_be_missing(serving: Callable[..., Serving], model: str) -> None:
     started = serving(model, "--device", "cpu", "--api-key-env", "NO_SUCH_KEY")
     assert started.ended() == 1

@@ -64,6 +64,10 @@ def test_a_known_ancestor_stands_for_an_unknown_name() -> None:
         resolve("me/my-embedder", profile="nothing-like-it")
 
 
+def test_a_name_beside_its_profile_is_never_exchanged_for_the_profiles() -> None:
+    assert resolve("my-fine-tune", profile="Qwen/Qwen3-Embedding-0.6B").model == "my-fine-tune"
+
+
 def test_a_wrong_task_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="is made to embed"):
         resolve("Qwen/Qwen3-Embedding-0.6B", task="rerank")
@@ -128,6 +132,20 @@ def test_a_language_model_that_could_do_either_asks(tmp_path: Path) -> None:
     assert prompted is not None
     assert prompted.architecture == "qwen3"
     assert not resolve(made, task="embed").can_be_cut  # nobody says that it was trained to be
+
+
+def test_a_language_model_whose_prompt_is_not_known_does_not_rerank(tmp_path: Path) -> None:
+    made = str(folder(tmp_path / "m", "Qwen2ForCausalLM", "qwen2"))
+    with pytest.raises(InvalidInputError, match="--profile NAME"):
+        resolve(made, task="rerank")
+    prompted = resolve(made, profile="mxbai-rerank-base-v2").prompted
+    assert prompted is not None
+    assert prompted.true_token == "1"  # noqa: S105 a token of text
+
+
+def test_a_config_without_sizes_is_no_crash(tmp_path: Path) -> None:
+    made = folder(tmp_path / "m", "X", "x", num_hidden_layers=2, num_attention_heads=4, hidden_size=None)
+    assert resolve(str(made), task="embed").kv_bytes > 0
 
 
 def test_jina_bert_is_told_from_bert(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ RERANKER_ARGS: dict[Engine, tuple[str, ...]] = {
 }
 
 _STARTS_WITHIN = 240.0
-_ROUTINE = re.compile(r'" 200|Prefill batch|GET /health')
+_ROUTINE = re.compile(r'" 200|Prefill batch|GET /health|Route: |throughput')
 _PYTHONS = {"sglang": "QWEN_EMBED_TEST_SGLANG_PYTHON", "vllm": "QWEN_EMBED_TEST_VLLM_PYTHON"}
 _COMMANDS = {
     "sglang": (

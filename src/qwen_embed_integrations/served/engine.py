@@ -98,7 +98,8 @@ class ServedEngine:
                 done = yield from talk(path)
             except EndpointNotFoundError:
                 tried.add(path)
-                yield from self.server.ask(needed=False)  # vLLM mounts no such endpoint for a model of another kind
+                # Infinity may have it elsewhere, and vLLM mounts none for a model of another kind.
+                yield from self.server.ask(needed=True)
                 if tried | self._missing >= set(paths()):
                     raise
             else:

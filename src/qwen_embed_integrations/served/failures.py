@@ -19,7 +19,7 @@ from qwen_embed_integrations.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _SHOWN = 500
 
@@ -51,14 +51,18 @@ NO_KEY = "EMPTY"
 
 def message_of(body: str) -> str:
     """Return what a server meant to say, whichever shape it says it in."""
+    return _meant(body)[:_SHOWN]
+
+
+def _meant(body: str) -> str:
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        return " ".join(body.split())[:_SHOWN]
+        return " ".join(body.split())
     for key in ("error", "message", "detail"):
         if isinstance(said, dict) and said.get(key):
             said = said[key]
-    return (said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))[:_SHOWN]
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
 
 
 def judge(response: Any) -> None:
@@ -93,7 +97,7 @@ def _leave_verdict(response: Any) -> None:
         response.headers["x-should-retry"] = "false"
 
 
-def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> ServerError:
+def from_sdk(error: openai.APIError, url: str, secrets: Sequence[str]) -> ServerError:
     """Return our error for the SDK's, after its retries.
 
     Args:
@@ -117,21 +121,27 @@ def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> Server
         url,
         error.response.headers.get("location"),
         keyless=error.request.headers.get("authorization") == f"Bearer {NO_KEY}",
+        secrets=secrets,
     )
     hide(found, secrets)
     return found
 
 
-def hide(error: ServerError, secrets: Iterable[str]) -> None:
+def hide(error: ServerError, secrets: Sequence[str]) -> None:
     """Blank secrets out of what an error shows; servers echo headers.
 
     Args:
         error: The error, changed in place.
         secrets: Keys and header values.
     """
+    error.args = tuple(_blank(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
+    error.body = _blank(error.body, secrets)
+
+
+def _blank(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
-        error.args = tuple(arg.replace(secret, "***") if isinstance(arg, str) else arg for arg in error.args)
-        error.body = error.body.replace(secret, "***")
+        text = text.replace(secret, "***")
+    return text
 
 
 def most_texts(refusal: RequestRefusedError) -> int | None:
@@ -140,7 +150,9 @@ def most_texts(refusal: RequestRefusedError) -> int | None:
     return int(next(filter(None, found.groups()))) if found else None
 
 
-def from_status(status: int, body: str, url: str, location: str | None = None, *, keyless: bool = False) -> ServerError:
+def from_status(
+    status: int, body: str, url: str, location: str | None = None, *, keyless: bool = False, secrets: Sequence[str] = ()
+) -> ServerError:
     """Return the error that a status and a body stand for.
 
     Args:
@@ -149,9 +161,11 @@ def from_status(status: int, body: str, url: str, location: str | None = None, *
         url: The URL that was called, without credentials.
         location: Where a redirect points.
         keyless: Whether the request carried no key.
+        secrets: Keys and header values, blanked out before what is shown is cut: half a key is one too.
     """
-    message = message_of(body)
-    said = f"{url} answered {status}: {message}" if message else f"{url} answered {status}"
+    message = _meant(body)
+    shown = _blank(message, secrets)[:_SHOWN]
+    said = f"{url} answered {status}: {shown}" if shown else f"{url} answered {status}"
     kind: type[ServerError] = RequestRefusedError
     advice = ""
     if location:
@@ -171,7 +185,9 @@ def from_status(status: int, body: str, url: str, location: str | None = None, *
     elif "does not appear to be an embedding model" in message:
         kind = WrongServerError
         advice = (
-            "This SGLang server was started as a text generator or a reranker. Point `base_url` at an embedding "
+            "Of Qwen3-Reranker that is not true: SGLang serves it with its chat template, and without --is-embedding."
+            if url.endswith("/rerank")  # where the server's own advice leads astray
+            else "This SGLang server was started as a text generator or a reranker. Point `base_url` at an embedding "
             "server, or restart it with --is-embedding."
         )
     elif "not in generation mode" in message:
@@ -181,7 +197,12 @@ def from_status(status: int, body: str, url: str, location: str | None = None, *
         kind, advice = WrongServerError, "The server's model is of another kind, or it was not started for this."
     elif _is_busy(status, message):
         kind, advice = ServerBusyError, "Lower `max_concurrency`, raise `max_retries`, or look at the server's log."
-    error = kind(" ".join(filter(None, (f"{said.rstrip('.')}.", advice))), url=url, status=status, body=body[:_SHOWN])
+    error = kind(
+        " ".join(filter(None, (f"{said.rstrip('.')}.", advice))),
+        url=url,
+        status=status,
+        body=_blank(body, secrets)[:_SHOWN],
+    )
     if isinstance(error, RequestRefusedError):
         error.too_long = bool(_TOO_LONG.search(body))
         # llama.cpp speaks of its "physical batch size" when one text is too long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qwen_embed_integrations.errors import EndpointNotFoundError, ServerBusyError, ServerConnectionError, ServerError
+from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError, ServerError
 from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.failures import message_of
 from qwen_embed_integrations.served.replies import parse_json
@@ -12,7 +12,7 @@ from qwen_embed_integrations.served.replies import parse_json
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.connection import Flow
 
-_METHOD_NOT_ALLOWED = 405
+_NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
 
 
 class Questions:
@@ -56,13 +56,17 @@ class Questions:
         found: dict[str, Any] = self._answers[path]
         return found
 
-    def exists(self, path: str) -> Flow[bool]:
-        """Tell whether there is a POST route: a GET is 405 on one, and 404 where there is none."""
+    def exists(self, path: str) -> Flow[bool | None]:
+        """Tell whether there is a POST route: a GET is 405 on one, and 404 where there is none; None for all else."""
         try:
             yield Request(self._root_url + path, optional=True)
-        except EndpointNotFoundError as error:
-            return error.status == _METHOD_NOT_ALLOWED or "not allowed" in message_of(error.body).lower()
-        return True
+        except (ServerBusyError, ServerConnectionError):
+            raise
+        except ServerError as error:
+            if error.status == _METHOD_NOT_ALLOWED or "not allowed" in message_of(error.body).lower():
+                return True
+            return False if error.status == _NOT_FOUND else None
+        return None
 
     def listed(self, path: str = "/v1/models") -> Flow[dict[str, Any]]:
         """Return the model's entry in the list of models, or the first one; empty where there is no list."""

@@ -90,6 +90,7 @@ class Recognition:
         Raises:
             WrongServerError: If it is for something else.
             ServerBusyError: If it was not named, is needed, and too busy to answer.
+            ServerConnectionError: If it was not named, is needed, and does not answer.
         """
         with self._lock:
             if self._known is not None or (not needed and (self._asking or time.monotonic() < self._ask_at)):
@@ -115,16 +116,15 @@ class Recognition:
         try:
             return (yield from probe(root_url, model=self._model, named=self._named))
         except ServerConnectionError:
-            return None
+            if not needed or self._named is not None:
+                return None
         except ServerBusyError:
             if not needed:
                 return None
         try:
             # It will say, with the patience that any request gets.
             return (yield from probe(root_url, model=self._model, named=self._named, optional=False))
-        except ServerConnectionError:
-            return None
-        except ServerBusyError:
+        except (ServerBusyError, ServerConnectionError):
             if self._named is None:
                 raise
             return None

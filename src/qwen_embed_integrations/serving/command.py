@@ -20,6 +20,9 @@ _OURS = {
     "--api-key": "--api-key-env",
     "--served-model-name": "--served-model-name",
 }
+_DASHES = len("--")
+# How the engines' options begin whose values nobody may see.
+_SECRET = ("--adm", "--hf-t", "--ssl-keyfile-p")
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,13 @@ class Command:
         for flag in self.flags:
             value = "" if flag.value is None else f'"${flag.value}"' if flag.secret else shlex.quote(flag.value)
             parts.append(f"{flag.name} {value}".rstrip())
-        parts += [shlex.join(part) for part in _options(self.extra)]
+        parts += [_shown(part) for part in _options(self.extra)]
         return (" \\\n  " if lines else " ").join(parts)
+
+    @property
+    def typed_secrets(self) -> list[str]:
+        """What nobody may see among the caller's own options."""
+        return [secret for part in _options(self.extra) for secret in _secrets(part)]
 
     @property
     def reasons(self) -> list[str]:
@@ -127,11 +135,15 @@ def with_extra(command: Command, extra: Sequence[str]) -> tuple[Command, list[st
             parameter="extra",
         )
     theirs = {_name(part[0]) for part in _options(extra)}
-    for name in sorted(theirs & set(_OURS)):
-        raise InvalidInputError(
-            f"`{name}` was given behind `--`, where this command cannot see it; use {_OURS[name]} before it.",
-            parameter="extra",
-        )
+    for name in sorted(theirs):
+        # The engines' parsers take any beginning of an option's name.
+        begun = (option for option in _OURS if len(name) > _DASHES and option.startswith(name))
+        meant = name if name in _OURS else next(begun, None)
+        if meant is not None:
+            raise InvalidInputError(
+                f"`{name}` was given behind `--`, where this command cannot see it; use {_OURS[meant]} before it.",
+                parameter="extra",
+            )
     gave_way = [flag.name for flag in command.flags if flag.name in theirs]
     kept = tuple(flag for flag in command.flags if flag.name not in theirs)
     return replace(command, flags=kept, extra=tuple(extra)), gave_way
@@ -150,3 +162,19 @@ def _options(words: Sequence[str]) -> list[list[str]]:
 
 def _name(word: str) -> str:
     return word.partition("=")[0].replace("_", "-")
+
+
+def _secrets(part: Sequence[str]) -> list[str]:
+    """Return the values of an option that nobody may see."""
+    if not _name(part[0]).startswith(_SECRET):
+        return []
+    _, sign, value = part[0].partition("=")
+    return [value] if sign else list(part[1:])
+
+
+def _shown(part: Sequence[str]) -> str:
+    """Return an option as a shell reads it, without what nobody may see."""
+    if not _secrets(part):
+        return shlex.join(part)
+    name, sign, _ = part[0].partition("=")
+    return f"{name}{sign or ' '}***"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import UnknownModelError
@@ -27,6 +28,7 @@ def connecting(target: Target, *, served_name: str, url: str, api_key_env: str |
     core, langchain = ("Embedder", "ServedEmbeddings") if embeds else ("Reranker", "ServedRerank")
     known = target.profile.name if target.profile is not None and _loses_its_profile(target, served_name) else None
     names = f"{core}, profile_for" if known else core
+    name = json.dumps(served_name, ensure_ascii=False)  # a Python string too
     rest = [f'base_url="{url}/v1"']
     if known:
         rest.append(f'profile=profile_for("{known}")')
@@ -37,8 +39,8 @@ def connecting(target: Target, *, served_name: str, url: str, api_key_env: str |
         f"from qwen_embed_integrations import {names}",
         f"from qwen_embed_integrations.langchain import {langchain}",
         "",
-        f'{core.lower()} = {core}.served("{served_name}", {settings})',
-        f'{"embeddings" if embeds else "compressor"} = {langchain}(model="{served_name}", {settings})',
+        f"{core.lower()} = {core}.served({name}, {settings})",
+        f"{'embeddings' if embeds else 'compressor'} = {langchain}(model={name}, {settings})",
     ]
     return "\n".join(["import os", *lines] if api_key_env else lines)
 

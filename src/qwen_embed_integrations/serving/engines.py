@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -104,15 +105,17 @@ def find_engine(name: EngineName, python: str | None = None) -> Engine | None:
     """
     named = python or os.environ.get(PYTHON_VARIABLE)
     if named:
-        found = _ask(named, name)
+        said_by = "`--python`" if python else f"`{PYTHON_VARIABLE}`"
+        found = _ask(named, name, said_by)
         if found is None:
             raise InvalidInputError(
-                f"`--python` {named} has no {TITLES[name]}. Run: {named} -m pip install {name}", parameter="python"
+                f"{said_by} {named} has no {TITLES[name]}. Run: {named} -m pip install {name}", parameter="python"
             )
         return found
     for candidate in (_this_one(name), _interpreter_of(name)):
-        if candidate is not None and (found := _ask(candidate, name)) is not None:
-            return found
+        with suppress(InvalidInputError):  # a script may outlive its interpreter; nobody named it
+            if candidate is not None and (found := _ask(candidate, name)) is not None:
+                return found
     return None
 
 
@@ -134,19 +137,19 @@ def _interpreter_of(script: str) -> str | None:
     return words[0] if first.startswith("#!") and words and Path(words[0]).name.startswith("python") else None
 
 
-def _ask(python: str, name: EngineName) -> Engine | None:
+def _ask(python: str, name: EngineName, said_by: str = "interpreter") -> Engine | None:
     try:
         asked = subprocess.run(  # noqa: S603 the interpreter that the caller or the PATH names
             [python, "-W", "ignore", "-c", _ASK, name], capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInputError(f"`--python` {python} does not run: {error}", parameter="python") from error
+        raise InvalidInputError(f"{said_by} {python} does not run: {error}", parameter="python") from error
     try:
         known = json.loads(asked.stdout)
     except ValueError:
         said = (asked.stderr.strip().splitlines() or ["nothing"])[-1]
         raise InvalidInputError(
-            f"`--python` {python} is no Python that could be asked for {TITLES[name]}: it said {said!r}.",
+            f"{said_by} {python} is no Python that could be asked for {TITLES[name]}: it said {said!r}.",
             parameter="python",
         ) from None
     if known["version"] is None:

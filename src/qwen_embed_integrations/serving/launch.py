@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -10,7 +11,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_embed_integrations.errors import QwenEmbedError, ServerConnectionError
 from qwen_embed_integrations.serving.processes import Child, Output, environment_with_plain_output
@@ -105,17 +106,26 @@ def _require_free(host: str, port: int) -> None:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise ServerConnectionError(f"`--host` {host} is no address of this machine: {error.strerror}.") from error
-    for family, kind, protocol, _, address in found[:1]:
+    # Every address of the name: what listens on another of them would be taken for the server.
+    refused = [error for error in (_bind(*each) for each in found) if error is not None]
+    taken = [error for error in refused if error.errno == errno.EADDRINUSE]
+    if taken or len(refused) == len(found):
+        cause = (taken or refused)[0]
+        raise ServerConnectionError(
+            f"`--port` {port} cannot be used on {host}: {cause.strerror}. Pick another, or end what listens there."
+        ) from cause
+
+
+def _bind(family: int, kind: int, protocol: int, _: str, address: tuple[Any, ...]) -> OSError | None:
+    """Return why a server could not listen on an address; None if it could."""
+    try:
         with socket.socket(family, kind, protocol) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                trial.bind(address)
-                trial.listen()
-            except OSError as error:
-                raise ServerConnectionError(
-                    f"`--port` {port} cannot be used on {host}: {error.strerror}. "
-                    "Pick another, or end what listens there."
-                ) from error
+            trial.bind(address)
+            trial.listen()
+    except OSError as error:
+        return error
+    return None
 
 
 def _wait_until_ready(process: Process, children: Sequence[Child], started: float, timeout: float) -> None:
@@ -152,7 +162,7 @@ def _cause(tail: Sequence[str]) -> str:
     """Return the last line that names an error, which often stands before many that do not."""
     for line in reversed(tail):
         found = _CAUSE.search(line)
-        if found:
+        if found and "root cause above" not in line:  # as vLLM's last line says
             return f": {found[1].strip()[:500].rstrip('.')}"
     return ""
 

@@ -134,8 +134,9 @@ def _explain(
 ) -> None:
     if not installed:
         _say(f"{TITLES[engine.name]} is not installed here; this is for {engine.version}.")
-    if reasons and settings.device != "cpu" and not any(gpu.total for gpu in gpus):
-        _say(f"no GPU was found here; memory is worked out for one of {_ASSUMED // _GIB} GiB.")
+    if settings.device != "cpu" and settings.memory_fraction is None and not any(gpu.total for gpu in gpus):
+        why = "the memory of the GPU cannot be read" if gpus else "no GPU was found here"
+        _say(f"{why}; memory is worked out for one of {_ASSUMED // _GIB} GiB (--memory-fraction sets it).")
     for name in plan.gave_way:
         _say(f"your {name} replaces the one chosen here.")
     if not is_loopback(settings.host) and settings.api_key_env is None:
@@ -155,6 +156,15 @@ def _print_commands(plan: Plan) -> None:
     typer.echo(plan.front.command.shell(lines=lines))
 
 
+def _lines_go_to(log: Path | None) -> Any:
+    if log is None:
+        return nullcontext(sys.stderr)
+    try:
+        return log.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"`--log` {log} cannot be written: {error.strerror}.", parameter="log") from error
+
+
 def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log: Path | None) -> None:
     url = root_url(settings.host, settings.port)
     name = settings.served_model_name or target.model
@@ -165,9 +175,10 @@ def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log:
         typer.echo(f"\n{lines}\n\n# check it: qwen-embed doctor {url}")
         sys.stdout.flush()
 
-    secrets = [os.environ[settings.api_key_env]] if settings.api_key_env else []
-    opened: Any = log.open("w", encoding="utf-8") if log else nullcontext(sys.stderr)
-    with opened as stream:
+    secrets = [secret for process in plan.processes for secret in process.command.typed_secrets]
+    if settings.api_key_env:
+        secrets.append(os.environ[settings.api_key_env])
+    with _lines_go_to(log) as stream:
         for process in plan.processes:
             _say(f"starting {process.label or name}: {process.command.shell()}")
         try:

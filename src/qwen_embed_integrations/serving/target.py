@@ -78,7 +78,8 @@ def resolve(model: str, *, task: Task | None = None, profile: str | None = None)
     if not folder.is_dir():
         if model.startswith((".", "/", "~")) or model.count("/") > 1:
             raise ModelLoadError(f"`model` {model!r} is no folder.")
-        return _from_the_hub(model, known, task)
+        # A short name stands for a known model; with a profile beside it, it is the name of something else.
+        return _from_the_hub(known.name if known and not profile and "/" not in model else model, known, task)
     return _from_folder(Path(os.path.abspath(folder)), known, task)  # noqa: PTH100 a link's own name counts
 
 
@@ -112,7 +113,7 @@ def _from_the_hub(model: str, known: ModelProfile | RerankProfile | None, task: 
             parameter="model",
         )
     return Target(
-        model=model if "/" in model else known.name,
+        model=model,
         task=_agree(_task_of(known), task, known.name),
         architecture=known.architecture,
         profile=known,
@@ -142,6 +143,12 @@ def _from_folder(folder: Path, known: ModelProfile | RerankProfile | None, task:
     chosen = _agree(found, task, str(folder)) if found else task
     if chosen == "rerank" and known is None and architecture == "Qwen3ForCausalLM":
         known = profile_for("Qwen/Qwen3-Reranker-0.6B")  # all sizes have its prompt
+    if chosen == "rerank" and known is None and architecture.endswith("ForCausalLM"):
+        raise InvalidInputError(
+            f"`model` {str(folder)!r} is a {architecture}, which scores by what it answers to a prompt, and its prompt "
+            "is not known. Add `--profile NAME` with the known reranker it was made from.",
+            parameter="model",
+        )
     return Target(
         model=str(folder),
         task=chosen or "embed",
@@ -213,10 +220,9 @@ def _ends_each_text(folder: Path) -> bool:
 
 def _kv_bytes(config: dict[str, Any]) -> int:
     layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
-    size = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
-    if not layers or not size:
-        return _KV_BYTES
-    return int(2 * layers * (config.get("num_key_value_heads") or heads) * size * 2)
+    hidden, kv_heads = config.get("hidden_size"), config.get("num_key_value_heads") or heads
+    size = config.get("head_dim") or (hidden // heads if hidden and heads else 0)
+    return int(2 * layers * kv_heads * size * 2) if layers and kv_heads and size else _KV_BYTES
 
 
 def _read(path: Path) -> Any:

@@ -56,7 +56,7 @@ QWEN3 = "Qwen/Qwen3-Reranker-0.6B"
         (
             "sglang_old",
             None,
-            ServerInfo(kind="sglang", version="0.5.4.post1", task="rerank", model="bge", max_batch=64, max_tokens=512),
+            ServerInfo(kind="sglang", version="0.5.4.post1", model="bge", max_batch=64, max_tokens=512),
         ),
         ("sglang_router_reranker", None, ServerInfo(kind="sglang_router", task="rerank", model="tiny-reranker")),
         (
@@ -246,6 +246,23 @@ def test_a_tei_reranker_asked_to_embed_is_named(replay: Replay, embedder: Make) 
     replay("tei_reranker", "embeddings")
     with pytest.raises(WrongServerError, match="not available for this model"):
         embedder("m").embed_documents(TEXTS)
+
+
+def test_first_requests_sent_together_all_find_where_infinity_keeps_its_endpoint(
+    replay: Replay, server: loopback.Server, embedder: Make
+) -> None:
+    replay("infinity_embedding")
+    questions = server._override
+    embeds = loopback.to_embeddings(lambda texts: (200, loopback.embeddings_reply(texts, size=4), {}))
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        return embeds(request) if request.path == "/embeddings" else questions and questions(request)
+
+    server.reply(answer)
+    server.latency = 0.02
+    texts = [f"text {at}" for at in range(8)]
+    found = embedder("m", batch_size=1, max_concurrency=8).embed_documents(texts)
+    np.testing.assert_allclose(found, [loopback.vector(text, 4) for text in texts], atol=1e-6)
 
 
 # --- reranking ---------------------------------------------------------------------------------------------------

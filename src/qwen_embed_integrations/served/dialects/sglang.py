@@ -58,11 +58,12 @@ def task_of(model_info: dict[str, Any]) -> Task | None:
     """Return what the model is for, by SGLang's account of it."""
     if "is_generation" not in model_info:
         return None
+    if model_info["is_generation"]:
+        return "rerank"
     architectures = model_info.get("architectures")
-    classifies = isinstance(architectures, list) and any(
-        str(each).endswith("ForSequenceClassification") for each in architectures
-    )
-    return "rerank" if model_info["is_generation"] or classifies else "embed"
+    if not isinstance(architectures, list):
+        return None  # before 0.5.8 it does not say, and a cross-encoder looks like an embedding model
+    return "rerank" if any(str(each).endswith("ForSequenceClassification") for each in architectures) else "embed"
 
 
 def _instruction(server: ServerInfo) -> Instruction:

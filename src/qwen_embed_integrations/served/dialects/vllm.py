@@ -27,7 +27,11 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     task: Task | None = None
     # From 0.16 on it mounts only the routes that its model can serve; before, all of them.
     if listed and is_since(version, (0, 16)):
-        task = "embed" if (yield from questions.exists("/v1/embeddings")) else "rerank"
+        embeds = yield from questions.exists("/v1/embeddings")
+        if embeds:
+            task = "embed"
+        elif embeds is False and (yield from questions.exists("/v1/rerank")):  # a text generator has neither
+            task = "rerank"
     return ServerInfo(
         kind="vllm",
         version=version,
