@@ -263,6 +263,8 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
     ) -> tuple[list[str], AnyCollector]:
         check_instruction(instruction)
+        if role not in ("query", "document"):
+            raise InvalidInputError(f"`role` is {role!r}; it must be 'query' or 'document'.", parameter="role")
         prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
         checked = check_texts(texts, parameter="texts")
         collector = kind(len(checked), finish=self._finish, parameter="texts", show_progress=self._show_progress)
