@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 MODEL = "Qwen/Qwen3-Embedding-0.6B"
 OURS = 64  # texts in a request of this package's classes, by default
-SIZES = (16, 64, 256, 1024, 2048)
+SIZES = "16,64,256,1024,2048"
 PACKAGES = ("qwen-embed-integrations", "openai", "langchain-openai", "llama-index-embeddings-openai-like", "numpy")
 
 
@@ -137,9 +137,24 @@ def timed(contender: Contender, texts: list[str]) -> tuple[float, float]:
     return len(texts) / took, 1000 * used / len(texts)
 
 
+def request_sizes(listed: str) -> list[int]:
+    """Read a list of request sizes.
+
+    Raises:
+        BadParameter: If it is none.
+    """
+    try:
+        sizes = [int(size) for size in listed.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise typer.BadParameter(f"{listed!r} must be whole numbers above 0 with commas between them")
+    return sizes
+
+
 def fastest(make: Callable[[int], Contender], texts: list[str], sizes: Sequence[int]) -> Contender:
     """Return the contender at the request size it is fastest with."""
-    candidates = [make(size) for size in sizes if size <= len(texts)]
+    candidates = [make(size) for size in sizes if size <= len(texts)] or [make(min(sizes))]
     for candidate in candidates:
         timed(candidate, texts)
     return max(candidates, key=lambda each: max(timed(each, texts)[0] for _ in range(2)))
@@ -185,14 +200,15 @@ def table(title: str, figures: list[Figures]) -> Table:
 
 
 def main(
-    texts: Annotated[int, typer.Option(help="Texts in a call; an eighth of it for float replies.")] = 16384,
-    rounds: Annotated[int, typer.Option(help="Calls of each contender that count.")] = 5,
-    latency_ms: Annotated[float, typer.Option(help="Wait before each reply in the third comparison.")] = 30,
-    sizes: Annotated[str, typer.Option(help="Request sizes tried for the peers.")] = ",".join(map(str, SIZES)),
+    texts: Annotated[int, typer.Option(min=1, help="Texts in a call; an eighth of it for float replies.")] = 16384,
+    rounds: Annotated[int, typer.Option(min=1, help="Calls of each contender that count.")] = 5,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Wait before each reply in the third comparison.")] = 30,
+    sizes: Annotated[
+        Any, typer.Option(parser=request_sizes, metavar="N,N", help="Request sizes tried for the peers.")
+    ] = SIZES,
     output: Annotated[Path | None, typer.Option(help="Where to write the figures as JSON.")] = None,
 ) -> None:
     """Compare this package's served classes with their peers."""
-    tried = [int(size) for size in sizes.split(",")]
     # Of float replies the peers read a few hundred texts a second.
     few = max(texts // 8, OURS)
     cases = {
@@ -205,7 +221,7 @@ def main(
     if not console.is_terminal:
         console.width = 120
     for title, (latency, encoding_format, count) in cases.items():
-        found[title] = compare(latency, encoding_format, count, rounds, tried)
+        found[title] = compare(latency, encoding_format, count, rounds, sizes)
         console.print(table(f"{title} (n = {count:,}, 1024 dimensions, {rounds} rounds)", found[title]))
     result: dict[str, Any] = {"hardware": hardware(), "versions": versions(PACKAGES)}
     console.print(*(f"{name} {value}" for about in result.values() for name, value in about.items()), sep=", ")

@@ -7,7 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--texts", "0"), ("--sizes", "abc"), ("--sizes", "64,0")])
+def test_an_option_that_cannot_be_is_refused_by_name(option: str, value: str) -> None:
+    run = subprocess.run(  # noqa: S603 our own script
+        [sys.executable, BENCHMARKS / "served_throughput.py", option, value],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert option in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_the_throughput_script_measures_every_client_over_the_same_server(tmp_path: Path) -> None:

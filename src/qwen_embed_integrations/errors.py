@@ -105,10 +105,12 @@ class RequestRefusedError(ServerError):
     Attributes:
         too_long: Whether it says that a text is too long.
         too_many: Whether it says that the texts are too many, or too much together.
+        most_texts: How many it would take at once, if it says so.
     """
 
     too_long: bool = False
     too_many: bool = False
+    most_texts: int | None = None
 
 
 class WrongServerError(ServerError):

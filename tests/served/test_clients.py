@@ -75,6 +75,9 @@ ECHOES = {
     "html": (200, f"<html>{ECHO}</html>".encode(), {}),
     "another shape": (200, {"echo": ECHO}, {}),
     "a bare list": (200, [ECHO], {}),
+    "html, at the cut": (200, f"<html>{'x' * 184}{KEY}</html>".encode(), {}),
+    "another shape, at the cut": (200, {"echo": "x" * 180 + KEY}, {}),
+    "a bare list, at the cut": (200, ["x" * 188 + KEY], {}),
     "an odd index": (200, {"data": [{"index": ECHO, "embedding": [1.0]}]}, {}),
 }
 

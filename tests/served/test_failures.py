@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 from email.utils import formatdate
@@ -11,7 +12,7 @@ import pytest
 
 import tiny
 from qwen_embed_integrations import errors
-from qwen_embed_integrations.served.failures import from_status, message_of, most_texts
+from qwen_embed_integrations.served.failures import from_status, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +182,12 @@ def test_a_used_up_quota_is_not_tried_again(server: loopback.Server, embedder: M
         ('{"error":"a string"}', "a string"),
         ('{"error":"Validation text","error_type":"Validation"}', "Validation text"),
         ('{"detail":"from FastAPI"}', "from FastAPI"),
-        ('{"detail":[{"msg":"Field required"}]}', '[{"msg": "Field required"}]'),
+        ('{"detail":[{"msg":"Field required","input":{"a":"a text"}}]}', "Field required"),
+        ('{"detail":[{"msg":"one","input":"a"},{"msg":"two","input":"b"},{"msg":"one"}]}', "one; two"),
+        ('{"error":true,"message":"the reason"}', "the reason"),
+        ('{"error":"Bad Request","message":"the reason","path":"/v1"}', "Bad Request; the reason"),
+        ('{"error":{"code":5}}', '{"error": {"code": 5}}'),
+        ('{"error":' + "[" * 900 + "]" * 900 + "}", '{"error":' + "[" * 491),
         ('{"message":"TEI","code":422,"type":"Validation"}', "TEI"),
         ("plain\n  text", "plain text"),
         ('"a JSON string"', "a JSON string"),
@@ -248,7 +254,43 @@ def test_the_words_servers_have_for_too_many_texts_are_known(status: int, messag
 def test_the_number_of_texts_a_refusal_allows_is_read(message: str, number: int | None) -> None:
     refusal = from_status(422, f'{{"error": "{message}"}}', "http://h/v1/embeddings")
     assert isinstance(refusal, errors.RequestRefusedError)
-    assert most_texts(refusal) == number
+    assert refusal.most_texts == number
+
+
+ECHOED = "too long, too many texts, batch size 3"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"detail": [{"type": "x", "loc": ["body"], "msg": "Input should be a list", "input": ["fine", ECHOED]}]},
+        {  # SGLang 0.5.23
+            "object": "error",
+            "message": "1 validation error:\n  {'type': 'x', 'loc': ('body',), 'msg': 'Input should be a list', "
+            f"'input': ['fine', '{ECHOED}']}}\n\n  File \"http_server.py\", line 1882, in openai_v1_embeddings\n    "
+            f"POST /v1/embeddings [{{'type': 'x', 'msg': 'Input should be a list', 'input': ['fine', '{ECHOED}']}}]",
+        },
+        {  # vLLM 0.8.5
+            "object": "error",
+            "message": "[{'type': 'x', 'loc': ('body',), 'msg': 'Input should be a list', "
+            f"'input': ['fine', '{ECHOED}']}}]",
+        },
+    ],
+    ids=["fastapi", "sglang", "vllm"],
+)
+def test_a_text_that_a_refusal_echoes_is_not_read_as_the_refusal(said: dict[str, Any]) -> None:
+    refusal = from_status(422, json.dumps(said), "http://h/v1/embeddings")
+    assert isinstance(refusal, errors.RequestRefusedError)
+    assert str(refusal) == "http://h/v1/embeddings answered 422: Input should be a list."
+    assert (refusal.too_long, refusal.too_many, refusal.most_texts) == (False, False, None)
+    assert ECHOED in refusal.body
+
+
+def test_a_number_of_texts_is_read_from_a_refusal_of_any_length() -> None:
+    said = {"detail": [{"input": "w" * 1000, "msg": "List should have at most 7 items after validation, not 8"}]}
+    refusal = from_status(422, json.dumps(said), "http://h/v1/embeddings")
+    assert isinstance(refusal, errors.RequestRefusedError)
+    assert (refusal.too_many, refusal.most_texts) == (True, 7)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import replace
@@ -226,6 +227,20 @@ def test_many_first_calls_at_once_ask_once(server: loopback.Server, embedder: Ma
     asked = [request.path for request in server.requests if request.method == "GET"]
     assert len(asked) == len(set(asked))
     assert len(server.posted()) == 16
+
+
+@pytest.mark.parametrize("looped", [False, True])
+def test_a_first_rerank_of_many_batches_asks_once(
+    reranker_server: loopback.Server, reranker: MakeReranker, *, looped: bool
+) -> None:
+    reranker_server.latency = 0.02
+    ours = reranker(batch_size=4, max_concurrency=16)
+    documents = [f"text {at}" for at in range(64)]
+    ranked = asyncio.run(ours.arerank("text", documents)) if looped else ours.rerank("text", documents)
+    assert len(ranked) == 64
+    asked = [request.path for request in reranker_server.requests if request.method == "GET"]
+    assert asked
+    assert len(asked) == len(set(asked))
 
 
 @pytest.mark.parametrize(

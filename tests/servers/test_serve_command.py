@@ -8,17 +8,20 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
 from qwen_embed_integrations import Embedder, Reranker, cli
+from qwen_embed_integrations.profiles import PROFILES
 from real_servers import Engine, environment, free_port, python_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from click.testing import Result
 
     from qwen_embed_integrations import ModelProfile
 
@@ -40,55 +43,123 @@ for line in sys.stdin:
     print("PARSED" + json.dumps(vars(parser.parse_args(json.loads(line))), default=str))
 """,
 }
-_MODELS = {
-    "sglang": ("Qwen/Qwen3-Embedding-0.6B", "Qwen/Qwen3-Reranker-4B", "mxbai-embed-large", "BAAI/bge-reranker-v2-m3"),
-    "vllm": ("Qwen/Qwen3-Embedding-8B", "Qwen/Qwen3-Reranker-0.6B", "mxbai-embed-xsmall", "mxbai-rerank-base-v2"),
+# Every model that has a profile and weights, but those that an engine cannot serve rightly.
+_REFUSED = {
+    "sglang": r"jina-embeddings-v2|mxbai-rerank|mxbai-embed-xsmall",
+    "vllm": r"jina-embeddings-v2|mxbai-rerank-\w+-v1",
 }
-_ALL = (
-    *("--replicas", "2", "--memory-fraction", "0.5", "--dtype", "float16", "--context-length", "4096"),
-    *("--revision", "main", "--served-model-name", "name", "--api-key-env", "KEY"),
+_CROSS_ENCODER = "BAAI/bge-reranker-v2-m3"
+_DEVICES = {"gpu": (), "cpu": ("--device", "cpu")}
+_CHOSEN = (
+    *("--memory-fraction", "0.5", "--dtype", "float16", "--context-length", "256", "--revision", "main"),
+    *("--served-model-name", "name", "--api-key-env", "KEY"),
 )
 
 
-def dry_run(engine: Engine, model: str, *options: str) -> list[str]:
-    task = ("--task", "rerank") if model.startswith("BAAI") else ()
-    settings = ["--engine", engine, "--python", python_of(engine), "--dry-run", *options]
-    done = CliRunner().invoke(cli.build_app(), ["serve", model, *task, *settings])
+class Case(NamedTuple):
+    """One command line: a model on a device, plain or with every option."""
+
+    model: str
+    device: str
+    full: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        replicas = ("--replicas", "2") if self.device == "gpu" else ()
+        return (*_DEVICES[self.device], *(*_CHOSEN, *replicas) * self.full)
+
+
+def _models() -> list[str]:
+    return [*(profile.name for profile in PROFILES if profile.architecture), _CROSS_ENCODER]
+
+
+def _asked(engine: Engine, model: str, *options: str) -> Result:
+    task = ("--task", "rerank") if model == _CROSS_ENCODER else ()
+    settings = ("--engine", engine, "--python", python_of(engine), "--dry-run", *task, *options)
+    return CliRunner().invoke(cli.build_app(), ["serve", model, *settings])
+
+
+def _command(engine: Engine, case: Case) -> list[str]:
+    done = _asked(engine, case.model, *case.options)
     assert done.exit_code == 0, done.output
     words = shlex.split(done.stdout)
     return words[words.index("serve") + 1 :]
 
 
-@pytest.fixture(scope="module", params=["sglang", "vllm"])
-def parsed(request: pytest.FixtureRequest) -> tuple[Engine, list[dict[str, Any]]]:
-    """What an engine's own parser makes of the commands, each plain and with every option."""
-    engine: Engine = request.param
-    lines = [dry_run(engine, model, *options) for model in _MODELS[engine] for options in ((), _ALL)]
+@pytest.fixture(scope="module")
+def parsed(engine: Engine) -> dict[Case, dict[str, Any]]:
+    """What an engine's own parser makes of the commands, read by one interpreter."""
+    served = [name for name in _models() if not re.search(_REFUSED[engine], name)]
+    cases = [Case(name, device, full) for name in served for device in _DEVICES for full in (False, True)]
     done = subprocess.run(  # noqa: S603 the engine's own parser
         [python_of(engine), "-W", "ignore", "-c", _PARSERS[engine]],
-        input="".join(json.dumps(line) + "\n" for line in lines),
+        input="".join(json.dumps(_command(engine, case)) + "\n" for case in cases),
         capture_output=True,
         text=True,
         check=False,
         env=environment(),
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return engine, [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("PARSED")]
+    read = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("PARSED")]
+    return dict(zip(cases, read, strict=True))
 
 
-def test_the_engines_own_parser_takes_every_command(parsed: tuple[Engine, list[dict[str, Any]]]) -> None:
-    engine, read = parsed
-    assert len(read) == 2 * len(_MODELS[engine])
-    plain, full = read[0], read[1]
-    if engine == "sglang":
-        assert plain["is_embedding"]
-        assert plain["chunked_prefill_size"] == -1
-        assert not read[2]["is_embedding"]
-        assert (full["dp_size"], full["mem_fraction_static"], full["context_length"]) == (2, 0.5, 4096)
-    else:
-        assert plain["runner"] == "pooling"
-        assert plain["hf_overrides"] == {"is_matryoshka": True}
-        assert (full["data_parallel_size"], full["gpu_memory_utilization"], full["max_model_len"]) == (2, 0.5, 4096)
+@pytest.fixture
+def only_sglang(engine: Engine) -> None:
+    if engine != "sglang":
+        pytest.skip("SGLang's settings")
+
+
+@pytest.fixture
+def only_vllm(engine: Engine) -> None:
+    if engine != "vllm":
+        pytest.skip("vLLM's settings")
+
+
+def test_the_engines_own_parser_takes_the_command_of_every_model(
+    engine: Engine, parsed: dict[Case, dict[str, Any]]
+) -> None:
+    assert {case.model for case in parsed} >= {"Qwen/Qwen3-Embedding-8B", "Qwen/Qwen3-Reranker-4B", _CROSS_ENCODER}
+    for case, read in parsed.items():
+        length = "context_length" if engine == "sglang" else "max_model_len"
+        assert (read["host"], read["port"]) == ("127.0.0.1", 30000), case
+        if case.full:
+            assert read[length] == 256, case
+            assert (read["dtype"], read["revision"]) == ("float16", "main"), case
+
+
+def test_what_an_engine_cannot_serve_rightly_is_refused(engine: Engine) -> None:
+    for name in _models():
+        if re.search(_REFUSED[engine], name):
+            done = _asked(engine, name)
+            assert (done.exit_code, f"`model` {name}" in str(done.exception)) == (1, True), name
+
+
+@pytest.mark.usefixtures("only_sglang")
+def test_sglang_embeds_but_for_the_reranker_that_answers(parsed: dict[Case, dict[str, Any]]) -> None:
+    for case, read in parsed.items():
+        answers = "Qwen3-Reranker" in case.model
+        assert read["is_embedding"] is not answers, case
+        assert bool(read["chat_template"]) is answers, case
+        if not answers:
+            assert (read["chunked_prefill_size"], read["disable_radix_cache"]) == (-1, True), case
+        if case.full:
+            assert read["mem_fraction_static"] == 0.5, case
+            assert read["dp_size"] == (2 if case.device == "gpu" else 1), case
+        assert (read["device"] == "cpu") is (case.device == "cpu"), case
+
+
+@pytest.mark.usefixtures("only_vllm")
+def test_vllm_pools_and_knows_how_each_model_is_changed(parsed: dict[Case, dict[str, Any]]) -> None:
+    for case, read in parsed.items():
+        assert read["runner"] == "pooling", case
+        if "embed" in case.model.lower():
+            assert (read["convert"], read["hf_overrides"]) == ("embed", {"is_matryoshka": True}), case
+        elif case.model != _CROSS_ENCODER:
+            assert len(read["hf_overrides"]["classifier_from_token"]) == 2, case
+            assert read["chat_template"], case
+        if case.full and case.device == "gpu":
+            assert (read["gpu_memory_utilization"], read["data_parallel_size"]) == (0.5, 2), case
 
 
 @pytest.fixture

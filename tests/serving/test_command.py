@@ -87,5 +87,11 @@ def test_a_key_among_the_callers_options_is_not_shown(words: list[str]) -> None:
 
 
 def test_a_file_among_the_callers_options_is_shown() -> None:
-    changed, _ = with_extra(COMMAND, ["--ssl-keyfile", "key.pem"])
-    assert changed.shell().endswith("--ssl-keyfile key.pem")
+    changed, _ = with_extra(COMMAND, ["--config", "engine.yaml"])
+    assert changed.shell().endswith("--config engine.yaml")
+
+
+@pytest.mark.parametrize("words", [["--ssl-keyfile", "k.pem"], ["--ssl_certfile=c.pem"], ["--enable-ssl-refresh"]])
+def test_an_encrypted_server_would_never_be_found_ready(words: list[str]) -> None:
+    with pytest.raises(InvalidInputError, match=r"plain HTTP.*a proxy that ends TLS in front"):
+        with_extra(COMMAND, words)

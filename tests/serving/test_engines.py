@@ -97,3 +97,16 @@ def test_versions_are_compared_by_their_numbers() -> None:
     assert numbers("0.5.10") > numbers("0.5.9")
     assert numbers("0.32.0+cpu") == (0, 32, 0)
     assert numbers("0.5.0rc2") == (0, 5, 0)
+
+
+@pytest.mark.parametrize("version", ["0.1.dev1+g1a2b3c4", "0.0.0.dev0+g1a2b3c4", "0.1.dev12345+gabc.d20260101"])
+def test_a_build_without_a_version_is_taken_for_the_newest(version: str) -> None:
+    engine = Engine("sglang", version)
+    assert engine.unversioned
+    assert engine.at_least(0, 5, 23)
+
+
+def test_a_build_between_two_versions_counts_by_its_numbers() -> None:
+    engine = Engine("sglang", "0.5.6.dev3+g1a2b3c4")
+    assert not engine.unversioned
+    assert not engine.at_least(0, 5, 8)

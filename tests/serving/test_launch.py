@@ -3,37 +3,29 @@ from __future__ import annotations
 import io
 import socket
 import sys
-from typing import Any
 
 import pytest
 
-from qwen_embed_integrations.errors import ServerConnectionError
 from qwen_embed_integrations.serving.command import Command
 from qwen_embed_integrations.serving.launch import ServiceEndedError, run
 from qwen_embed_integrations.serving.plan import Plan, Process
 from qwen_embed_integrations.serving.processes import Output
 
 
-@pytest.fixture
-def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with two addresses, as `localhost` is on most machines."""
-
-    def resolve(_: str, port: int, **_settings: Any) -> list[Any]:
-        found = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
-        return [(family, socket.SOCK_STREAM, 0, "", (address, port)) for family, address in found]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
-
-@pytest.mark.usefixtures("two_addresses")
-def test_a_port_that_is_taken_on_any_address_of_the_host_is_taken() -> None:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
-        plan = Plan((Process("", Command(("true",)), "localhost", port),), ())
-        with pytest.raises(ServerConnectionError, match=f"`--port` {port} cannot be used on localhost"):
-            run(plan, Output(io.StringIO()), timeout=5, ready=lambda _: None)
+        return int(listener.getsockname()[1])
+
+
+def process(code: str, label: str = "") -> Process:
+    return Process(label, Command((sys.executable, "-c", code)), "127.0.0.1", free_port())
+
+
+def fails(*processes: Process, timeout: float = 30) -> ServiceEndedError:
+    with pytest.raises(ServiceEndedError) as caught:
+        run(Plan(processes, ()), Output(io.StringIO()), timeout=timeout, ready=lambda _: None)
+    return caught.value
 
 
 def test_the_cause_of_a_death_is_not_the_line_that_points_to_it() -> None:
@@ -42,9 +34,22 @@ print("(EngineCore pid=7) ValueError: no room for one request")
 print("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}")
 raise SystemExit(1)
 """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    plan = Plan((Process("", Command((sys.executable, "-c", dies)), "127.0.0.1", port),), ())
-    with pytest.raises(ServiceEndedError, match="ended with status 1: ValueError: no room for one request"):
-        run(plan, Output(io.StringIO()), timeout=30, ready=lambda _: None)
+    assert "ended with status 1: ValueError: no room for one request" in str(fails(process(dies)))
+
+
+def test_a_signal_that_ended_the_server_is_named() -> None:
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert "the server ended with status 137 (SIGKILL, as when memory runs out)" in str(fails(process(dies)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server ends its parent")
+def test_a_guard_that_was_killed_is_told_like_a_server_that_was() -> None:
+    kills_its_guard = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)"
+    assert "ended with status 137 (SIGKILL" in str(fails(process(kills_its_guard)))
+
+
+def test_what_is_not_ready_shows_its_own_last_lines() -> None:
+    slow, other = (process(f"print('{name} waits', flush=True); import time; time.sleep(60)", name) for name in "ab")
+    failure = fails(slow, other, process("", "router"), timeout=3)
+    assert str(failure).startswith("process a was not ready after 3 s")
+    assert failure.tail == ("a waits",)

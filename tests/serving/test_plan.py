@@ -24,7 +24,7 @@ def test_behind_a_router_each_copy_has_a_port_and_a_gpu_of_its_own() -> None:
     *workers, router = plan.processes
     assert [worker.port for worker in workers] == [40001, 40002]
     assert [worker.command.environment["CUDA_VISIBLE_DEVICES"] for worker in workers] == ["3", "5"]
-    assert (router.port, router.ready) == (40000, "/readiness")
+    assert (router.port, router.ready, router.metrics_port) == (40000, "/readiness", 40003)
 
 
 def test_only_the_router_listens_to_others() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,9 @@ from qwen_embed_integrations.serving.sglang import build
 from qwen_embed_integrations.serving.target import Target, resolve
 
 if TYPE_CHECKING:
+    from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.serving.command import Command
+    from qwen_embed_integrations.serving.target import Task
 
 NEWEST = Engine("sglang", "0.5.23")
 BGE = Target(model="BAAI/bge-reranker-v2-m3", task="rerank", architecture="xlm-roberta", classifies=True)
@@ -60,6 +62,12 @@ def test_a_reranker_that_answers_does_not_embed() -> None:
     assert "--disable-radix-cache" not in chosen
     assert chosen["--schedule-policy"] == "lpm"
     assert Path(chosen["--chat-template"] or "").read_text(encoding="utf-8").startswith("<|im_start|>system")
+
+
+def test_a_text_is_no_longer_than_the_room_for_it() -> None:
+    # SGLang queues for ever what fits its context and not its pool.
+    assert flags(build(resolve("Qwen/Qwen3-Reranker-8B"), NEWEST, Settings()))["--context-length"] == "8192"
+    assert "--context-length" not in flags(build(resolve("mxbai-embed-large"), NEWEST, Settings()))
 
 
 def test_a_cross_encoder_is_read_like_an_embedding() -> None:
@@ -140,3 +148,52 @@ def test_before_0_5_5_there_was_no_serve() -> None:
 def test_what_sglang_cannot_serve_rightly_is_refused(model: str, version: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         build(resolve(model), Engine("sglang", version, "python"), Settings())
+
+
+def folder_of(class_name: str, family: str, pooling: Pooling | None, **settings: Any) -> Target:
+    return Target(model="m", task="embed", architecture=family, class_name=class_name, pooling=pooling, **settings)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "family", "pools"),
+    [
+        ("BertModel", "bert", "cls"),
+        ("Contriever", "bert", "cls"),
+        ("XLMRobertaModel", "xlm-roberta", "cls"),
+        ("RobertaModel", "roberta", "last"),
+        ("Gemma3TextModel", "embeddinggemma", "mean"),
+        ("Qwen3ForCausalLM", "qwen3", "last"),
+        ("MistralModel", "mistral", "last"),
+    ],
+)
+def test_a_model_is_taken_by_how_its_own_class_pools(class_name: str, family: str, pools: Pooling) -> None:
+    assert "--is-embedding" in flags(build(folder_of(class_name, family, pools), NEWEST, Settings()))
+    other: Pooling = "last" if pools != "last" else "mean"
+    with pytest.raises(InvalidInputError, match=f"would pool this model by '{pools}', and it wants '{other}'"):
+        build(folder_of(class_name, family, other), NEWEST, Settings())
+
+
+def test_embeddinggemma_is_read_in_both_directions_and_comes_with_its_dense_layers() -> None:
+    target = folder_of("Gemma3TextModel", "embeddinggemma", "mean", projects=True)
+    assert flags(build(target, NEWEST, Settings()))["--attention-backend"] == "triton"
+
+
+def test_embeddinggemma_on_a_cpu_would_be_read_in_one_direction() -> None:
+    with pytest.raises(InvalidInputError, match=r"reads it in one direction.*--engine vllm"):
+        build(folder_of("Gemma3TextModel", "embeddinggemma", "mean"), NEWEST, Settings(device="cpu"))
+
+
+def test_embeddinggemma_before_its_class_is_not_promised() -> None:
+    with pytest.raises(InvalidInputError, match=r"not known; 0\.5\.23 does.*--engine vllm"):
+        build(folder_of("Gemma3TextModel", "embeddinggemma", "mean"), Engine("sglang", "0.5.22", "py"), Settings())
+
+
+def test_a_dense_layer_that_sglang_leaves_out_is_a_refusal() -> None:
+    with pytest.raises(InvalidInputError, match=r"a dense layer follows its pooling.*--engine vllm"):
+        build(folder_of("BertModel", "bert", "cls", projects=True), NEWEST, Settings())
+
+
+@pytest.mark.parametrize("task", ["embed", "rerank"])
+def test_attention_of_a_model_that_is_not_known_goes_both_ways(task: Task) -> None:
+    chosen = flags(build(Target(model="someone/unknown", task=task), NEWEST, Settings()))
+    assert chosen["--attention-backend"] == "triton"

@@ -164,3 +164,36 @@ def test_keys_and_values_are_counted_from_the_config(tmp_path: Path) -> None:
         head_dim=128,
     )
     assert resolve(str(made)).kv_bytes == 28 * 2 * 8 * 128 * 2
+
+
+def in_the_hubs_cache(root: Path, model: str) -> Path:
+    cache = root / f"models--{model.replace('/', '--')}"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("abc")
+    return cache / "snapshots" / "abc"
+
+
+def test_an_unknown_name_is_read_from_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    made = in_the_hubs_cache(tmp_path, "intfloat/multilingual-e5-large")
+    pooling(folder(made, "XLMRobertaModel", "xlm-roberta"), pooling_mode_mean_tokens=True)
+    target = resolve("intfloat/multilingual-e5-large")
+    assert (target.model, target.task) == ("intfloat/multilingual-e5-large", "embed")
+    assert (target.class_name, target.pooling) == ("XLMRobertaModel", "mean")
+
+
+def test_a_known_name_is_the_same_on_every_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resolve("Qwen/Qwen3-Embedding-0.6B")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder(in_the_hubs_cache(tmp_path, "Qwen/Qwen3-Embedding-0.6B"), "Qwen3ForCausalLM", "qwen3")
+    assert resolve("Qwen/Qwen3-Embedding-0.6B") == before
+
+
+def test_a_fine_tune_reads_no_more_than_it_has_positions_for(tmp_path: Path) -> None:
+    made = folder(tmp_path / "m", "Qwen3ForCausalLM", "qwen3", max_position_embeddings=2048)
+    assert resolve(str(made), profile="Qwen/Qwen3-Reranker-0.6B").context == 2048
+
+
+def test_contriever_embeds_without_being_told(tmp_path: Path) -> None:
+    target = resolve(str(folder(tmp_path / "m", "Contriever", "bert")))
+    assert (target.task, target.pooling) == ("embed", "mean")

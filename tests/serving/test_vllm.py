@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -14,6 +14,7 @@ from qwen_embed_integrations.serving.vllm import build
 if TYPE_CHECKING:
     from qwen_embed_integrations.serving.command import Command
 
+GIB = 1024**3
 NEWEST = Engine("vllm", "0.32.0")
 BGE = Target(model="BAAI/bge-reranker-v2-m3", task="rerank", architecture="xlm-roberta", classifies=True)
 EVERYTHING = Settings(
@@ -109,6 +110,22 @@ def test_on_a_cpu_the_cache_has_a_size_of_its_own() -> None:
     command = build(resolve("Qwen/Qwen3-Embedding-0.6B"), NEWEST, Settings(device="cpu"))
     assert int(command.environment["VLLM_CPU_KVCACHE_SPACE"]) >= 7
     assert "--gpu-memory-utilization" not in flags(command)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-4B", "Qwen/Qwen3-Reranker-8B", "Qwen/Qwen3-Embedding-8B"])
+def test_the_cache_has_room_for_the_longest_text_that_is_read(model: str, device: Literal["auto", "cpu"]) -> None:
+    target = resolve(model)
+    command = build(target, NEWEST, Settings(device=device, free=80 * GIB, total=80 * GIB))
+    chosen = flags(command)
+    assert chosen["--max-model-len"] == str(target.context)
+    # What vLLM itself asks for: keys and values of one text of that length.
+    needed = int(chosen["--max-model-len"] or 0) * target.kv_bytes * (2 if device == "cpu" else 1)
+    if device == "cpu":
+        given = int(command.environment["VLLM_CPU_KVCACHE_SPACE"]) * GIB
+    else:
+        given = int(float(chosen["--gpu-memory-utilization"] or 0) * 80 * GIB) - (target.weights or 0) - 2 * GIB
+    assert given >= needed
 
 
 @pytest.mark.parametrize(

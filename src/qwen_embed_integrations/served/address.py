@@ -12,7 +12,7 @@ from qwen_embed_integrations.errors import InvalidInputError
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # Shorter header values are no secrets, and blanking them out would make messages unreadable.
-_SHORTEST_SECRET = 4
+SHORTEST_SECRET = 4
 _KEY_HEADERS = {"authorization", "proxy-authorization"}
 
 
@@ -104,7 +104,7 @@ def secrets_in(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
     """Return what must never show in a message: the key and the headers' values."""
     # Servers echo a key without the scheme before it.
     bare = [value.partition(" ")[2].strip() for name, value in headers.items() if name.lower() in _KEY_HEADERS]
-    found = {secret for secret in (api_key or "", *headers.values(), *bare) if len(secret) >= _SHORTEST_SECRET}
+    found = {secret for secret in (api_key or "", *headers.values(), *bare) if len(secret) >= SHORTEST_SECRET}
     # The longest first: one may be part of another.
     return sorted(found, key=len, reverse=True)
 

@@ -92,18 +92,22 @@ class ServedEngine:
             talk: What to do at a path.
         """
         tried: set[str] = set()
+        telling: EndpointNotFoundError | None = None
         while True:
-            path = next(path for path in paths() if path not in tried | self._missing)
+            # What was missing comes last, and comes: a server that was restarted may have it elsewhere now.
+            path = min((path for path in paths() if path not in tried), key=self._missing.__contains__)
             try:
                 done = yield from talk(path)
-            except EndpointNotFoundError:
+            except EndpointNotFoundError as error:
+                if telling is None or path not in self._missing:
+                    telling = error
                 tried.add(path)
                 # Infinity may have it elsewhere, and vLLM mounts none for a model of another kind.
                 yield from self.server.ask(needed=True)
-                if tried | self._missing >= set(paths()):
-                    raise
+                if tried >= set(paths()):
+                    raise telling from None
             else:
-                self._missing |= tried
+                self._missing = (self._missing | tried) - {path}
                 return done
 
     def parse(self, reply: bytes, path: str) -> Any:

@@ -17,6 +17,8 @@ from qwen_embed_integrations.errors import (
     ServerError,
     WrongServerError,
 )
+from qwen_embed_integrations.served.address import SHORTEST_SECRET
+from qwen_embed_integrations.served.replies import CUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,24 +47,34 @@ _MOST_TEXTS = re.compile(
     r"|array with maximum length (\d+)",
     re.IGNORECASE,
 )
+# SGLang and vLLM print FastAPI's list of errors, each with the text it is about.
+_PRINTED = re.compile(r"\d+ validation errors?:|\[\{'type'")
+_PRINTED_MSG = re.compile(r"""'msg': ['"](.*?)['"](?=, '|\})""")
 # What a request carries where no key was given; keyless servers ignore it.
 NO_KEY = "EMPTY"
 
 
 def message_of(body: str) -> str:
-    """Return what a server meant to say, whichever shape it says it in."""
+    """Return what a server meant to say, whichever shape it says it in, without the texts that it echoes."""
     return _meant(body)[:_SHOWN]
 
 
 def _meant(body: str) -> str:
     try:
         said = json.loads(body)
+        found = _words(said) or ([json.dumps(said, ensure_ascii=False)] if said != "" else [])
     except (ValueError, RecursionError):
         return " ".join(body.split())
-    for key in ("error", "message", "detail"):
-        if isinstance(said, dict) and said.get(key):
-            said = said[key]
-    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    return "; ".join(dict.fromkeys(found))
+
+
+def _words(said: Any) -> list[str]:
+    if isinstance(said, str):
+        return _PRINTED_MSG.findall(said) if _PRINTED.match(said) else [said] if said else []
+    if isinstance(said, dict):
+        # `input`, beside a `msg` of FastAPI's, is what was sent.
+        said = [said.get(key) for key in ("error", "message", "msg", "detail")]
+    return [words for each in said for words in _words(each)] if isinstance(said, list) else []
 
 
 def judge(response: Any) -> None:
@@ -141,12 +153,13 @@ def hide(error: ServerError, secrets: Sequence[str]) -> None:
 def _blank(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
+        for length in range(len(secret) - 1, SHORTEST_SECRET - 1, -1):
+            text = text.replace(secret[:length] + CUT, "***" + CUT)
     return text
 
 
-def most_texts(refusal: RequestRefusedError) -> int | None:
-    """Return how many texts a request may hold, if a refusal says so."""
-    found = _MOST_TEXTS.search(refusal.body) if refusal.too_many else None
+def _most_texts(message: str) -> int | None:
+    found = _MOST_TEXTS.search(message)
     return int(next(filter(None, found.groups()))) if found else None
 
 
@@ -204,9 +217,10 @@ def from_status(
         body=_blank(body, secrets)[:_SHOWN],
     )
     if isinstance(error, RequestRefusedError):
-        error.too_long = bool(_TOO_LONG.search(body))
+        error.too_long = bool(_TOO_LONG.search(message))
         # llama.cpp speaks of its "physical batch size" when one text is too long.
-        error.too_many = status == 413 or bool(_TOO_MANY.search(_TOO_LONG_AS_500.split(body)[0]))  # noqa: PLR2004
+        error.too_many = status == 413 or bool(_TOO_MANY.search(_TOO_LONG_AS_500.split(message)[0]))  # noqa: PLR2004
+        error.most_texts = _most_texts(message) if error.too_many else None
     return error
 
 

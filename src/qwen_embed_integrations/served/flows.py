@@ -13,7 +13,6 @@ import numpy as np
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.engine import Batch
 from qwen_embed_integrations.errors import BadReplyError, RequestRefusedError, TextTooLongError
-from qwen_embed_integrations.served.failures import most_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 # A text is halved until it is accepted, then grown back in as many steps: within 1/8 of the longest that fits.
 _REGROW_STEPS = 3
+# llama.cpp's status for a text that does not fit its physical batch, which may be smaller than the model's context.
+_BATCH_IS_FULL = 500
 # A text no server has a reason to refuse.
 _NEUTRAL = "hello"
 
@@ -116,7 +117,7 @@ def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
             were_too_many |= refusal.too_many
             # By length: the texts at fault for it end up together, and the rest goes through in one piece.
             part.sort(key=lambda item: len(item.text))
-            stated = most_texts(refusal)
+            stated = refusal.most_texts
             size = stated if stated is not None and 0 < stated < len(part) else (len(part) + 1) // 2
             waiting += _parts(part, size)
         else:
@@ -149,6 +150,8 @@ def _settle_one(item: Item, refusal: RequestRefusedError, talk: Talk) -> Flow[Ba
     if talk.limits.long_text == "error":
         reads = talk.limits.max_tokens
         model = "the model reads" if reads is None else f"the {reads} tokens that the model reads"
+        if not refusal.too_long or refusal.status == _BATCH_IS_FULL:
+            model = "the server takes"
         error = TextTooLongError(
             f"`{talk.parameter}` holds a text at position {item.position} that is longer than {model} "
             f"({refusal}). Split it, or pass long_text='truncate'.",

@@ -68,11 +68,14 @@ class Questions:
             return False if error.status == _NOT_FOUND else None
         return None
 
+    def models(self, path: str = "/v1/models") -> Flow[list[dict[str, Any]]]:
+        """Return the entries in the list of models; empty where there is no list."""
+        entries = (yield from self.ask(path)).get("data")
+        return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+
     def listed(self, path: str = "/v1/models") -> Flow[dict[str, Any]]:
         """Return the model's entry in the list of models, or the first one; empty where there is no list."""
-        said = yield from self.ask(path)
-        entries = said.get("data")
-        models = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+        models = yield from self.models(path)
         mine = (each for each in models if each.get("id") == self.model)
         return next(mine, models[0] if models else {})
 

@@ -56,6 +56,11 @@ class Recognition:
             self._known.require(task, base_url, self.dialect.advice.get(task, ""))
 
     @property
+    def is_known(self) -> bool:
+        """Whether it was stated or has said what it is."""
+        return self._known is not None
+
+    @property
     def info(self) -> ServerInfo:
         """What is known so far."""
         return self._known or ServerInfo(kind=self.dialect.name)

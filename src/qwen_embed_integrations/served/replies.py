@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.vectors import Float32
 
 _SHOWN = 200
+# Marks where a quotation was cut, so that half a secret before it is found and blanked.
+CUT = "…"
 
 
 def parse_json(reply: bytes, url: str) -> Any:
@@ -29,7 +31,7 @@ def parse_json(reply: bytes, url: str) -> Any:
     try:
         return jiter.from_json(reply, cache_mode="keys")
     except ValueError as error:
-        shown = reply[:_SHOWN].decode(errors="replace")
+        shown = _cut(reply.decode(errors="replace"))
         kind = "HTML" if shown.lstrip().lower().startswith(("<!doctype", "<html")) else "no JSON"
         raise BadReplyError(
             f"{url} answered 200 with {kind}: {shown!r}. Is `base_url` right? It usually ends in /v1.",
@@ -139,8 +141,12 @@ def _is_index(value: Any) -> bool:
 
 def _outline(said: Any) -> str:
     if isinstance(said, dict):
-        return f"an object with {sorted(said)[:8]} ({str(said)[:_SHOWN]})"
-    return f"{type(said).__name__} {str(said)[:_SHOWN]!r}"
+        return f"an object with {sorted(said)[:8]} ({_cut(str(said))})"
+    return f"{type(said).__name__} {_cut(str(said))!r}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + CUT
 
 
 def _bad(found: str, url: str) -> BadReplyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,22 +33,31 @@ class ServedRerankEngine(ServedEngine):
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""
-        return self.run(documents, partial(self._flow, query, instruction))
+        # Before the documents go out, or each of their requests would ask.
+        if documents and not self.server.is_known:
+            list(self.connection.run([self.server.ask(needed=True)]))
+        yield from self.run(documents, partial(self._flow, query, instruction))
 
-    def arerank(self, query: str, documents: Sequence[str], instruction: str | None) -> AsyncGenerator[Batch, None]:
+    async def arerank(
+        self, query: str, documents: Sequence[str], instruction: str | None
+    ) -> AsyncGenerator[Batch, None]:
         """Yield scores in parts."""
-        return self.arun(documents, partial(self._flow, query, instruction))
+        if documents and not self.server.is_known:
+            [_ async for _ in self.connection.arun([self.server.ask(needed=True)])]
+        async with aclosing(self.arun(documents, partial(self._flow, query, instruction))) as batches:
+            async for batch in batches:
+                yield batch
 
     @property
     def _form(self) -> Reranks:
         return cast("Reranks", self.server.form)
 
     def _flow(self, query: str, instruction: str | None, items: Sequence[Item]) -> Flow[list[Batch]]:
-        server = yield from self.server.ask(needed=True)
         sent = self._sendable(instruction)
         return (
             yield from self.somewhere(
-                lambda: self._form.paths(self.connection.base_url, server), partial(self._settle, items, query, sent)
+                lambda: self._form.paths(self.connection.base_url, self.server.info),
+                partial(self._settle, items, query, sent),
             )
         )
 

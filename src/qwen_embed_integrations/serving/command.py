@@ -21,8 +21,9 @@ _OURS = {
     "--served-model-name": "--served-model-name",
 }
 _DASHES = len("--")
-# How the engines' options begin whose values nobody may see.
-_SECRET = ("--adm", "--hf-t", "--ssl-keyfile-p")
+# How the engines' options begin whose values nobody may see, and those that encrypt.
+_SECRET = ("--adm", "--hf-t")
+_ENCRYPTS = ("--ss", "--enable-ss")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,12 @@ def with_extra(command: Command, extra: Sequence[str]) -> tuple[Command, list[st
         )
     theirs = {_name(part[0]) for part in _options(extra)}
     for name in sorted(theirs):
+        if name.startswith(_ENCRYPTS):
+            raise InvalidInputError(
+                f"`{name}` was given behind `--`, but servers started here speak plain HTTP: leave it out, and put a "
+                "proxy that ends TLS in front (nginx, Caddy).",
+                parameter="extra",
+            )
         # The engines' parsers take any beginning of an option's name.
         begun = (option for option in _OURS if len(name) > _DASHES and option.startswith(name))
         meant = name if name in _OURS else next(begun, None)

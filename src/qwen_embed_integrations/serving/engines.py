@@ -23,6 +23,8 @@ NEWEST: dict[EngineName, str] = {"sglang": "0.5.23", "vllm": "0.32.0"}
 """The newest versions that the commands were tried with."""
 PYTHON_VARIABLE = "QWEN_EMBED_ENGINE_PYTHON"
 
+_UNVERSIONED = re.compile(r"0\.[01](\.0)?\.dev")
+
 # Asked of the metadata: importing an engine takes ten seconds.
 _ASK = """
 import importlib.metadata as m, importlib.util as u, json, sys
@@ -62,9 +64,14 @@ class Engine:
         """Name and version, for people."""
         return f"{TITLES[self.name]} {self.version}"
 
+    @property
+    def unversioned(self) -> bool:
+        """Whether it was built from source without tags, which gives 0.1.dev1+g<commit> whatever it is."""
+        return _UNVERSIONED.match(self.version) is not None
+
     def at_least(self, *version: int) -> bool:
-        """Whether it is of this version or newer."""
-        return numbers(self.version) >= version
+        """Whether it is of this version or newer; a build that has no version is taken for the newest."""
+        return numbers(NEWEST[self.name] if self.unversioned else self.version) >= version
 
     def program(self, script: str, *module: str) -> tuple[str, ...]:
         """Return how it is started.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from qwen_embed_integrations.errors import QwenEmbedError, ServerConnectionError
+from qwen_embed_integrations.errors import QwenEmbedError
+from qwen_embed_integrations.serving.addresses import reachable
 from qwen_embed_integrations.serving.processes import Child, Output, environment_with_plain_output
 
 if TYPE_CHECKING:
@@ -25,9 +24,9 @@ GRACE = 15.0
 """Seconds a server may take to end once it is told to; SGLang takes about 7."""
 
 _PAUSE = 0.5
+_SIGNALS_FROM = 128  # what a shell adds to the number of a signal
 _PROBE_TIMEOUT = 30.0  # SGLang answers /health after a forward pass, and gives up on it after 20 seconds
 _CAUSE = re.compile(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception)\b: .+|.*\berror: .+)$")
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 read, not bound
 
 
 class ServiceEndedError(QwenEmbedError):
@@ -42,22 +41,6 @@ class ServiceEndedError(QwenEmbedError):
         self.tail = tuple(tail)
 
 
-def reachable(host: str) -> str:
-    """Return the address under which this machine reaches a server that listens on `host`."""
-    return _EVERYWHERE.get(host, host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
-
-
-def root_url(host: str, port: int) -> str:
-    """Return the address of a server, for this machine."""
-    name = reachable(host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
-
-
 def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], None]) -> NoReturn:
     """Run a service until it ends.
 
@@ -69,22 +52,19 @@ def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], 
 
     Raises:
         ServiceEndedError: If one of its processes ends, or is not ready in time.
-        ServerConnectionError: If a port is taken.
         SystemExit: When a signal ended it: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal.
     """
-    for process in plan.processes:
-        _require_free(process.host, process.port)
     children: list[Child] = []
     with _signals_end_this():
         try:
             started = time.monotonic()
             workers = plan.processes[:-1]
             children += [_start(process, output) for process in workers]
-            for process in workers:
-                _wait_until_ready(process, children, started, timeout)
+            for process, child in zip(workers, tuple(children), strict=True):
+                _wait_until_ready(process, child, children, started, timeout)
             # Last, since a router that waits for its workers does so in silence.
             children.append(_start(plan.front, output))
-            _wait_until_ready(plan.front, children, started, timeout)
+            _wait_until_ready(plan.front, children[-1], children, started, timeout)
             ready(time.monotonic() - started)
             while True:
                 _require_running(children)
@@ -101,40 +81,16 @@ def _start(process: Process, output: Output) -> Child:
     return Child(process.label, process.command.argv(os.environ), variables, output, grace=GRACE)
 
 
-def _require_free(host: str, port: int) -> None:
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise ServerConnectionError(f"`--host` {host} is no address of this machine: {error.strerror}.") from error
-    # Every address of the name: what listens on another of them would be taken for the server.
-    refused = [error for error in (_bind(*each) for each in found) if error is not None]
-    taken = [error for error in refused if error.errno == errno.EADDRINUSE]
-    if taken or len(refused) == len(found):
-        cause = (taken or refused)[0]
-        raise ServerConnectionError(
-            f"`--port` {port} cannot be used on {host}: {cause.strerror}. Pick another, or end what listens there."
-        ) from cause
-
-
-def _bind(family: int, kind: int, protocol: int, _: str, address: tuple[Any, ...]) -> OSError | None:
-    """Return why a server could not listen on an address; None if it could."""
-    try:
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-            trial.listen()
-    except OSError as error:
-        return error
-    return None
-
-
-def _wait_until_ready(process: Process, children: Sequence[Child], started: float, timeout: float) -> None:
+def _wait_until_ready(
+    process: Process, child: Child, children: Sequence[Child], started: float, timeout: float
+) -> None:
     while not _answers(process):
         _require_running(children)
         if time.monotonic() - started > timeout:
             raise ServiceEndedError(
-                f"it was not ready after {timeout:.0f} s. Give it longer with --timeout; its last lines may say why.",
-                children[-1].tail,
+                f"{_who(child)} was not ready after {timeout:.0f} s. Give it longer with --timeout; its last lines may "
+                "say why.",
+                child.tail,
             )
         time.sleep(_PAUSE)
 
@@ -154,8 +110,20 @@ def _answers(process: Process) -> bool:
 def _require_running(children: Sequence[Child]) -> None:
     for child in children:
         if child.status is not None:
-            who = f"process {child.label}" if child.label else "the server"
-            raise ServiceEndedError(f"{who} ended with status {child.status}{_cause(child.tail)}.", child.tail)
+            raise ServiceEndedError(f"{_who(child)} ended with {_how(child.status)}{_cause(child.tail)}.", child.tail)
+
+
+def _who(child: Child) -> str:
+    return f"process {child.label}" if child.label else "the server"
+
+
+def _how(status: int) -> str:
+    """Name an exit status, and the signal in it."""
+    try:
+        name = signal.Signals(status - _SIGNALS_FROM).name
+    except ValueError:
+        return f"status {status}"
+    return f"status {status} ({name}{', as when memory runs out' if name == 'SIGKILL' else ''})"
 
 
 def _cause(tail: Sequence[str]) -> str:

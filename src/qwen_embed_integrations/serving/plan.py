@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serving import sglang, vllm
+from qwen_embed_integrations.serving.addresses import LOOPBACK
 from qwen_embed_integrations.serving.command import Command, Flag, with_extra
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Process:
         host: Where it listens.
         port: Where it listens.
         ready: Path that answers 200 when it is ready.
+        metrics_port: Second port that it takes, on loopback; None where it takes none.
     """
 
     label: str
@@ -37,6 +39,7 @@ class Process:
     host: str
     port: int
     ready: str = "/health"  # SGLang's runs a forward pass, so that a server that answers can compute
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,16 @@ def make_plan(
     processes = []
     gave_way = []
     for number in range(1, settings.replicas + 1):
-        behind = replace(settings, host="127.0.0.1", port=settings.port + number)
+        behind = replace(settings, host=LOOPBACK, port=settings.port + number)
         command, gave_way = with_extra(build(target, engine, behind), extra)
         if settings.device != "cpu":
             index = gpus[number - 1].index if gpus else str(number - 1)
             command = replace(command, environment={**command.environment, "CUDA_VISIBLE_DEVICES": index})
         processes.append(Process(str(number), command, behind.host, behind.port))
-    router = _router(engine, settings, [process.port for process in processes])
+    metrics = settings.port + settings.replicas + 1
+    router = _router(engine, settings, [process.port for process in processes], metrics)
     # Its /health is always well; this one counts the workers.
-    processes.append(Process("router", router, settings.host, settings.port, "/readiness"))
+    processes.append(Process("router", router, settings.host, settings.port, "/readiness", metrics))
     return Plan(tuple(processes), tuple(gave_way))
 
 
@@ -122,22 +126,22 @@ def _check(target: Target, engine: Engine, settings: Settings, gpus: Sequence[Gp
         )
 
 
-def _router(engine: Engine, settings: Settings, ports: list[int]) -> Command:
+def _router(engine: Engine, settings: Settings, ports: list[int], metrics: int) -> Command:
     if engine.python is not None and not engine.router:
         raise InvalidInputError(
             "`--router` needs sglang-router, which is not installed. "
             f"Run: {engine.python} -m pip install sglang-router",
             parameter="router",
         )
-    first, *others = [f"http://127.0.0.1:{port}" for port in ports]
+    first, *others = [f"http://{LOOPBACK}:{port}" for port in ports]
     flags = [
         Flag("--worker-urls", first),
         *(Flag(url) for url in others),  # one option, many values
         Flag("--policy", "round_robin", "its default sends texts that look alike to one worker"),
         Flag("--host", settings.host),
         Flag("--port", str(settings.port)),
-        Flag("--prometheus-host", "127.0.0.1", "it would listen to the whole network"),
-        Flag("--prometheus-port", str(settings.port + settings.replicas + 1), "of its own, beside other routers'"),
+        Flag("--prometheus-host", LOOPBACK, "it would listen to the whole network"),
+        Flag("--prometheus-port", str(metrics), "of its own, beside other routers'"),
     ]
     if settings.api_key_env:
         flags.append(Flag("--api-key", settings.api_key_env, secret=True))

@@ -81,8 +81,9 @@ class Child:
 
     @property
     def status(self) -> int | None:
-        """Exit status; None while it runs."""
-        return self._guard.poll()
+        """Exit status, 128 and the signal's number where a signal ended it; None while it runs."""
+        code = self._guard.poll()
+        return 128 - code if code is not None and code < 0 else code
 
     @property
     def tail(self) -> list[str]:

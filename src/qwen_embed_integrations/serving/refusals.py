@@ -9,7 +9,7 @@ from qwen_embed_integrations.errors import InvalidInputError
 if TYPE_CHECKING:
     from qwen_embed_integrations.serving.target import Target
 
-_BY_VLLM = {"qwen2", "modernbert"}
+_BY_VLLM = {"bert", "embeddinggemma", "modernbert", "qwen2", "roberta", "xlm-roberta"}
 
 
 def in_process(target: Target) -> str | None:
@@ -35,7 +35,7 @@ def elsewhere(target: Target, why: str) -> InvalidInputError:
     local = in_process(target)
     if target.architecture == "jina_bert":
         use = f"text-embeddings-inference serves it: text-embeddings-router --model-id {target.model}"
-    elif target.architecture in _BY_VLLM or (target.pooling == "mean" and target.architecture == "bert"):
+    elif target.architecture in _BY_VLLM and target.class_name != "Contriever":
         use = "Use --engine vllm" + (f", or run it in this process: {local}" if local else "")
     else:
         use = f"Run it in this process: {local}" if local else "`qwen-embed models` lists what can be served"

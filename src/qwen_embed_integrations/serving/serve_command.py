@@ -10,10 +10,13 @@ from typing import Annotated, Any, Literal
 import typer
 
 from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.serving.addresses import is_loopback, require_free, root_url
+from qwen_embed_integrations.serving.assumed import assumption
 from qwen_embed_integrations.serving.connecting import connecting
 from qwen_embed_integrations.serving.devices import Gpu, find_gpus, free_ram, multiplies_by_tile
 from qwen_embed_integrations.serving.engines import NEWEST, TITLES, Engine, find_engine
-from qwen_embed_integrations.serving.launch import ServiceEndedError, is_loopback, root_url, run
+from qwen_embed_integrations.serving.launch import ServiceEndedError, run
+from qwen_embed_integrations.serving.memory import require_room
 from qwen_embed_integrations.serving.plan import Plan, make_plan
 from qwen_embed_integrations.serving.processes import Output
 from qwen_embed_integrations.serving.refusals import in_process
@@ -21,7 +24,6 @@ from qwen_embed_integrations.serving.settings import Settings
 from qwen_embed_integrations.serving.target import Target, resolve
 
 _GIB = 1024**3
-_ASSUMED = 24 * _GIB  # an A10, L4, 3090 or 4090
 _SHOWN_LINES = 20
 
 
@@ -71,12 +73,12 @@ def serve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command and why, and start nothing.")] = False,
 ) -> None:
     """Serve a model with SGLang or vLLM, started the way the model wants."""
-    target = resolve(model, task=task, profile=profile)
-    if api_key_env and not dry_run and not os.environ.get(api_key_env):
-        raise InvalidInputError(f"`--api-key-env` names {api_key_env}, which is not set.", parameter="api_key_env")
+    target = resolve(model, task=task, profile=profile, revision=revision)
+    _check_key(api_key_env, dry_run=dry_run)
     found, gpus = find_engine(engine, python), find_gpus()
     if not dry_run:
         _require(found, engine, gpus, target, device)
+    memory = _memory(gpus, device)
     settings = Settings(
         host=host,
         port=port,
@@ -90,11 +92,20 @@ def serve(
         served_model_name=served_model_name,
         api_key_env=api_key_env,
         amx=multiplies_by_tile(),
-        **_memory(gpus, device, found),
+        **memory,
     )
     chosen = found or Engine(engine, NEWEST[engine])
     plan = make_plan(target, chosen, settings, gpus=gpus, extra=extra or ())
     _explain(plan, chosen, settings, installed=found is not None, gpus=gpus, reasons=dry_run)
+    if assumed := assumption(target, engine, root_url(host, port)):
+        _say(f"WARNING: {assumed}")
+    if memory:
+        try:
+            require_room(target, settings, extra or ())
+        except InvalidInputError as error:
+            if not dry_run:
+                raise
+            _say(f"WARNING: {error}")
     if dry_run:
         _print_commands(plan)
         return
@@ -114,14 +125,26 @@ def _require(found: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: T
         raise InvalidInputError(f"{' and '.join(missing)}.{instead}", parameter="engine")
 
 
-def _memory(gpus: tuple[Gpu, ...], device: str, engine: Engine | None) -> dict[str, int]:
-    """Return free and total bytes of the smallest device."""
+def _check_key(variable: str | None, *, dry_run: bool) -> None:
+    if variable is None:
+        return
+    if not (variable.isascii() and variable.isidentifier()):  # not repeated, since it may be the key itself
+        raise InvalidInputError(
+            "`--api-key-env` takes the name of an environment variable: letters, digits and underscores.",
+            parameter="api_key_env",
+        )
+    if not dry_run and not os.environ.get(variable):
+        raise InvalidInputError(f"`--api-key-env` names {variable}, which is not set.", parameter="api_key_env")
+
+
+def _memory(gpus: tuple[Gpu, ...], device: str) -> dict[str, int]:
+    """Return free and total bytes of the smallest device; nothing where they cannot be read."""
     if device == "cpu":
         ram = free_ram()
         return {} if ram is None else {"free": ram, "total": ram}
     known = [(gpu.free, gpu.total) for gpu in gpus if gpu.free is not None and gpu.total is not None]
-    if not known or engine is None:
-        return {"free": _ASSUMED, "total": _ASSUMED}
+    if not known:
+        return {}
     return {"free": min(free for free, _ in known), "total": min(total for _, total in known)}
 
 
@@ -134,9 +157,11 @@ def _explain(
 ) -> None:
     if not installed:
         _say(f"{TITLES[engine.name]} is not installed here; this is for {engine.version}.")
+    elif engine.unversioned:
+        _say(f"{engine.title} was built from source and tells no version; it is taken for {NEWEST[engine.name]}.")
     if settings.device != "cpu" and settings.memory_fraction is None and not any(gpu.total for gpu in gpus):
         why = "the memory of the GPU cannot be read" if gpus else "no GPU was found here"
-        _say(f"{why}; memory is worked out for one of {_ASSUMED // _GIB} GiB (--memory-fraction sets it).")
+        _say(f"{why}; memory is worked out for one of {settings.total // _GIB} GiB (--memory-fraction sets it).")
     for name in plan.gave_way:
         _say(f"your {name} replaces the one chosen here.")
     if not is_loopback(settings.host) and settings.api_key_env is None:
@@ -178,6 +203,7 @@ def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log:
     secrets = [secret for process in plan.processes for secret in process.command.typed_secrets]
     if settings.api_key_env:
         secrets.append(os.environ[settings.api_key_env])
+    require_free(plan)
     with _lines_go_to(log) as stream:
         for process in plan.processes:
             _say(f"starting {process.label or name}: {process.command.shell()}")

@@ -40,6 +40,11 @@ class Settings:
     revision: str | None = None
     served_model_name: str | None = None
     api_key_env: str | None = None
-    free: int = 24 * 1024**3
+    free: int = 24 * 1024**3  # an A10, L4, 3090 or 4090
     total: int = 24 * 1024**3
     amx: bool = False
+
+    @property
+    def bytes_per_number(self) -> int:
+        """2, or 4 where it computes in float32."""
+        return 4 if (self.dtype or ("float32" if self.device == "cpu" else "")).startswith("float32") else 2

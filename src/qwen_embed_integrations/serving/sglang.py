@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serving.command import Command, Flag
-from qwen_embed_integrations.serving.memory import PREFILL_TOKENS, share
+from qwen_embed_integrations.serving.memory import PREFILL_TOKENS, longest_text, share
 from qwen_embed_integrations.serving.refusals import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.serving.engines import Engine
     from qwen_embed_integrations.serving.settings import Settings
     from qwen_embed_integrations.serving.target import Target
 
 TEMPLATE = "qwen3_reranker.jinja"
 
+_GEMMA = "embeddinggemma"
 _ENCODERS = {"bert", "roberta", "xlm-roberta"}
+# What pools by the first token in 0.5.23 (srt/models/bert.py, roberta.py, lfm2.py), by class, or by family where only
+# that is known. EmbeddingGemma takes the mean (gemma3_causal.py); all else the last token, transformers' classes too.
+_FIRST_TOKEN = {"BertModel", "Contriever", "XLMRobertaModel", "Lfm2BidirectionalModel"}
+_FIRST_TOKEN_FAMILIES = {"bert", "xlm-roberta"}
 _UNKNOWN_TO_IT = {"jina_bert": "JinaBERT", "deberta-v2": "DeBERTa", "modernbert": "ModernBERT"}
 
 
@@ -38,7 +44,7 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
     Raises:
         InvalidInputError: If this version cannot serve the model, or not as asked.
     """
-    _refuse(target, engine)
+    _refuse(target, engine, settings)
     serves = engine.at_least(0, 5, 5)  # before, there was no `sglang serve`
     program = engine.program("sglang", "sglang.launch_server")
     if not serves:
@@ -58,7 +64,7 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
     return Command(program, tuple(flags), {"SGLANG_USE_CPU_ENGINE": "1"} if on_cpu else {})
 
 
-def _refuse(target: Target, engine: Engine) -> None:
+def _refuse(target: Target, engine: Engine, settings: Settings) -> None:
     if not engine.at_least(0, 5, 3):
         raise InvalidInputError(
             f"{engine.title} is older than what this package knows. Run: {engine.python} -m pip install -U sglang",
@@ -75,10 +81,36 @@ def _refuse(target: Target, engine: Engine) -> None:
                 f"Run: {engine.python} -m pip install -U sglang",
                 parameter="engine",
             )
-    if target.task == "embed" and target.pooling is not None:
-        pools = "cls" if target.architecture in _ENCODERS else "last"
-        if target.pooling != pools:
-            raise elsewhere(target, f"SGLang would pool this model by {pools!r}, and it wants {target.pooling!r}")
+    if target.task == "embed":
+        _refuse_pooling(target, engine, settings)
+
+
+def _refuse_pooling(target: Target, engine: Engine, settings: Settings) -> None:
+    pools = pools_by(target)
+    if target.pooling not in {None, pools}:
+        raise elsewhere(target, f"SGLang would pool this model by {pools!r}, and it wants {target.pooling!r}")
+    if target.architecture != _GEMMA:
+        if target.projects:
+            raise elsewhere(target, "a dense layer follows its pooling, which SGLang leaves out")
+    elif not engine.at_least(0, 5, 23):
+        raise elsewhere(target, f"whether {engine.title} pools EmbeddingGemma as it wants is not known; 0.5.23 does")
+    elif settings.device == "cpu":  # seen with 0.5.23: its backends for CPUs know two directions of encoders alone
+        raise elsewhere(target, "on a CPU SGLang reads it in one direction, and it wants both")
+
+
+def pools_by(target: Target) -> Pooling:
+    """Return how SGLang makes one vector of a text, whatever the model wants.
+
+    Args:
+        target: An embedding model.
+
+    Returns:
+        How SGLang 0.5.23 pools it.
+    """
+    if target.architecture == _GEMMA:
+        return "mean"
+    first = target.class_name in _FIRST_TOKEN if target.class_name else target.architecture in _FIRST_TOKEN_FAMILIES
+    return "cls" if first else "last"
 
 
 def _model(target: Target, settings: Settings) -> Iterator[Flag]:
@@ -86,8 +118,8 @@ def _model(target: Target, settings: Settings) -> Iterator[Flag]:
         yield Flag("--served-model-name", settings.served_model_name)
     if settings.revision:
         yield Flag("--revision", settings.revision)
-    if settings.context_length:
-        yield Flag("--context-length", str(settings.context_length), "longer texts are refused")
+    if length := longest_text(target, settings):
+        yield Flag("--context-length", str(length), "memory is worked out for it; longer texts are refused")
     dtype = settings.dtype or ("float32" if settings.device == "cpu" else None)
     if dtype:
         yield Flag("--dtype", dtype, "" if settings.dtype else "the plain CPU path is slow in halves")
@@ -116,8 +148,8 @@ def _task(target: Target) -> Iterator[Flag]:
         "a cross-encoder's head is read like an embedding"
         if target.task == "rerank"
         else "its vectors are wanted; its architecture alone would make it a text generator"
-        if target.architecture not in _ENCODERS
-        else "its vectors are wanted, pooled from the first token"
+        if target.architecture and pools_by(target) == "last"
+        else "its vectors are wanted, and nothing else"
     )
     yield Flag("--is-embedding", reason=why)
     yield Flag("--disable-radix-cache", reason="texts share no beginning worth keeping; same text, same vector")
@@ -126,7 +158,8 @@ def _task(target: Target) -> Iterator[Flag]:
 
 def _memory(target: Target, settings: Settings) -> Iterator[Flag]:
     on_cpu = settings.device == "cpu"
-    part = share(target, settings.free, context=settings.context_length, bytes_per_number=4 if on_cpu else 2)
+    size = settings.bytes_per_number
+    part = share(target, settings.free, context=settings.context_length, bytes_per_number=size)
     if settings.memory_fraction is not None:
         yield Flag("--mem-fraction-static", f"{settings.memory_fraction:g}")
     else:
@@ -147,8 +180,10 @@ def _processor(target: Target, engine: Engine, settings: Settings) -> Iterator[F
             "intel_amx" if amx else "torch_native",
             "this CPU has AMX" if amx else "needs no kernels compiled for this CPU",
         )
-    elif target.architecture in _ENCODERS or (target.task == "rerank" and not target.architecture):
+    elif target.architecture in {*_ENCODERS, _GEMMA}:
         yield Flag("--attention-backend", "triton", "encoders read in both directions, which others do not do")
+    elif not target.architecture:
+        yield Flag("--attention-backend", "triton", "reads in one direction or both, whichever this model wants")
 
 
 def _address(settings: Settings) -> Iterator[Flag]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serving.command import Command, Flag
-from qwen_embed_integrations.serving.memory import share
+from qwen_embed_integrations.serving.memory import longest_text, share
 from qwen_embed_integrations.serving.refusals import elsewhere
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
         flags.append(Flag("--data-parallel-size", str(settings.replicas), "a copy of the model on each GPU"))
     environment = {}
     if settings.device == "cpu":
-        room = share(target, settings.free, context=settings.context_length, bytes_per_number=4)
-        pool = room.tokens * target.kv_bytes * 2
+        size = settings.bytes_per_number
+        room = share(target, settings.free, context=settings.context_length, bytes_per_number=size)
+        pool = room.tokens * target.kv_bytes * size // 2
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, -(-pool // _GIB)))
     # Read where no --api-key is given; unlike that, not to be seen in a list of processes.
     secrets = {"VLLM_API_KEY": settings.api_key_env} if settings.api_key_env else {}
@@ -77,8 +78,8 @@ def _model(target: Target, settings: Settings) -> Iterator[Flag]:
         yield Flag("--served-model-name", settings.served_model_name)
     if settings.revision:
         yield Flag("--revision", settings.revision)
-    if settings.context_length:
-        yield Flag("--max-model-len", str(settings.context_length), "longer texts are refused")
+    if length := longest_text(target, settings):
+        yield Flag("--max-model-len", str(length), "memory is worked out for it; longer texts are refused")
     dtype = settings.dtype or ("float32" if settings.device == "cpu" else None)
     if dtype:
         yield Flag("--dtype", dtype)
@@ -124,7 +125,10 @@ def _memory(target: Target, settings: Settings) -> Iterator[Flag]:
     if settings.memory_fraction is not None:
         yield Flag("--gpu-memory-utilization", f"{settings.memory_fraction:g}")
     elif settings.device != "cpu":
-        part = share(target, settings.total, context=settings.context_length, beside=_ACTIVATIONS)
+        size = settings.bytes_per_number
+        part = share(
+            target, settings.total, context=settings.context_length, beside=_ACTIVATIONS, bytes_per_number=size
+        )
         yield Flag("--gpu-memory-utilization", f"{part.fraction:g}", part.reason)
 
 

@@ -33,6 +33,7 @@ RANKED = [(2, 0.9), (0, 0.25), (1, 0.125)]
         ("https://api.openai.com/v1", "openai"),
         ("https://dashscope.aliyuncs.com/compatible-mode/v1", "dashscope"),
         ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "dashscope"),
+        ("https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1", "dashscope"),
         ("https://api.jina.ai/v1", "jina"),
         ("https://api.mixedbread.com/v1", "mixedbread"),
         ("https://api.cohere.com/v2", "cohere"),
@@ -52,6 +53,9 @@ def test_an_api_is_known_by_its_host(base_url: str, kind: str | None) -> None:
         ("openai", "api.openai.com", "/v1"),
         ("dashscope", "dashscope.aliyuncs.com", "/compatible-mode/v1"),
         ("dashscope", "dashscope-intl.aliyuncs.com", ""),
+        ("dashscope", "dashscope.aliyuncs.com", "/compatible-mode"),
+        ("dashscope", "dashscope.aliyuncs.com", "/api/v1"),
+        ("dashscope", "ws-1.eu-central-1.maas.aliyuncs.com", "/compatible-mode/v1"),
         ("jina", "api.jina.ai", "/v1"),
         ("mixedbread", "api.mixedbread.com", ""),
     ],
@@ -71,6 +75,9 @@ def test_each_api_gets_its_embedding_request_and_no_question(
     [
         ("dashscope", "dashscope.aliyuncs.com", "/compatible-mode/v1"),
         ("dashscope", "dashscope.aliyuncs.com", "/compatible-api/v1"),
+        ("dashscope", "dashscope.aliyuncs.com", "/compatible-api"),
+        ("dashscope", "dashscope.aliyuncs.com", "/api/v1/services/rerank/text-rerank/text-rerank"),
+        ("dashscope", "ws-1.eu-central-1.maas.aliyuncs.com", ""),
         ("jina", "api.jina.ai", ""),
         ("mixedbread", "api.mixedbread.com", "/v1"),
         ("cohere", "api.cohere.com", ""),
@@ -95,6 +102,16 @@ def test_an_api_behind_another_name_can_be_named(
     said = replay(name, "floats")["floats"]
     embedder(said["body"]["model"], dialect=name).embed_documents(TEXTS)
     assert [(request.path, request.body) for request in server.requests] == [(said["path"], said["body"])]
+
+
+def test_dashscope_behind_a_gateways_prefix_keeps_the_prefix(
+    replay: Replay, server: loopback.Server, embedder: Make
+) -> None:
+    said = replay("dashscope", "floats")["floats"]
+    answer = (said["status"], said["response"], {})
+    server.reply(lambda request: answer if request.path == "/api/dash" + said["path"] else None)
+    base_url = f"{server.root_url}/api/dash/compatible-mode/v1"
+    np.testing.assert_allclose(embedder("m", dialect="dashscope", base_url=base_url).embed_documents(TEXTS), VECTORS)
 
 
 @pytest.mark.parametrize(("name", "most"), [("dashscope", 10), ("openai", 2048)])

@@ -115,6 +115,32 @@ def test_each_server_is_recognised_with_its_model_and_limits(
     assert recognised(model) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "abilities", "task"),
+    [
+        ("reranker", (["embed"], ["rerank"]), "rerank"),
+        ("embedder", (["embed"], ["rerank"]), "embed"),
+        ("another", (["embed"], ["rerank"]), None),
+        ("another", (["embed"], ["embed"]), "embed"),
+        ("another", (["embed", "rerank"], ["embed"]), None),
+    ],
+)
+def test_of_several_models_infinity_is_judged_by_the_one_that_is_meant(
+    server: loopback.Server,
+    recognised: Callable[..., ServerInfo],
+    *,
+    model: str,
+    abilities: tuple[list[str], list[str]],
+    task: str | None,
+) -> None:
+    data = [
+        {"id": name, "owned_by": "infinity", "capabilities": each}
+        for name, each in zip(("embedder", "reranker"), abilities, strict=True)
+    ]
+    server.reply(lambda request: (200, {"data": data}, {}) if request.path == "/v1/models" else (404, b"", {}))
+    assert recognised(model).task == task
+
+
 def test_ollama_is_recognised_and_asked_what_the_model_is_for(
     replay: Replay, recognised: Callable[..., ServerInfo]
 ) -> None:
@@ -140,15 +166,91 @@ def test_a_slow_account_of_sglang_costs_only_the_version(
     assert recognised() == ServerInfo(kind="sglang", task="rerank", model="tiny-qwen3-noeos", max_tokens=2048)
 
 
-@pytest.mark.parametrize(("version", "task"), [("0.15.1", None), ("0.16.0", "embed"), ("0.1.dev1+g1234", "embed")])
-def test_routes_of_a_vllm_that_mounts_all_of_them_tell_nothing(
-    replay: Replay, server: loopback.Server, recognised: Callable[..., ServerInfo], version: str, task: str | None
+VECTORS_SAID = {"object": "list", "data": [{"index": 0, "object": "embedding", "embedding": [0.6, 0.8]}]}
+SCORES_SAID = {"id": "score-1", "results": [{"index": 0, "document": {"text": "hello"}, "relevance_score": 0.6}]}
+NO_VECTORS = {"error": {"message": "The model does not support Embeddings API", "type": "BadRequestError", "code": 400}}
+NO_SCORES = {"object": "error", "message": "The model does not support Rerank (Score) API", "code": 400}
+
+
+def old_vllm(version: str | None, vectors: Any, scores: Any) -> Callable[[loopback.Request], loopback.Answer]:
+    """Answer as vLLM before 0.16 does: every route is there, and what a model is not for is refused with 200."""
+    said: dict[tuple[str, str], Any] = {
+        ("GET", "/v1/models"): {"object": "list", "data": [{"id": "m", "owned_by": "vllm"}]},
+        ("POST", "/v1/embeddings"): vectors,
+        ("POST", "/v1/rerank"): scores,
+    }
+    if version is not None:
+        said["GET", "/version"] = {"version": version}
+
+    def answer(request: loopback.Request) -> loopback.Answer:
+        if (request.method, request.path) in said:
+            found = said[request.method, request.path]
+            return found if isinstance(found, tuple) else (200, found, {})
+        status = 405 if ("POST", request.path) in said else 404
+        return status, {"detail": "Method Not Allowed" if status == 405 else "Not Found"}, {}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("version", "vectors", "scores", "task"),
+    [
+        ("0.15.1", VECTORS_SAID, SCORES_SAID, "embed"),
+        ("0.15.1", NO_VECTORS, SCORES_SAID, "rerank"),
+        ("0.15.1", NO_VECTORS, NO_SCORES, None),  # a text generator
+        ("0.9.2", VECTORS_SAID, NO_SCORES, "embed"),
+        ("0.9.0", VECTORS_SAID, SCORES_SAID, "rerank"),
+        ("0.9.0", (500, {"message": "Internal Server Error"}, {}), SCORES_SAID, "rerank"),
+        ("0.9.0", VECTORS_SAID, NO_SCORES, None),  # it refuses to rerank by itself
+        ("0.10.2", (403, {}, {}), SCORES_SAID, None),
+        (None, NO_VECTORS, SCORES_SAID, "rerank"),
+        (None, VECTORS_SAID, SCORES_SAID, "embed"),
+        (None, (403, {}, {}), SCORES_SAID, "embed"),
+    ],
+)
+def test_a_vllm_that_mounts_every_route_is_known_by_what_it_answers(
+    server: loopback.Server,
+    recognised: Callable[..., ServerInfo],
+    version: str | None,
+    *,
+    vectors: Any,
+    scores: Any,
+    task: str | None,
+) -> None:
+    server.reply(old_vllm(version, vectors, scores))
+    assert recognised() == ServerInfo(kind="vllm", version=version, task=task, model="m")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", ["0.32.0", "0.16.0", "0.1.dev1+g1234"])
+def test_a_vllm_that_mounts_only_what_it_can_do_is_not_tried(
+    replay: Replay, server: loopback.Server, recognised: Callable[..., ServerInfo], version: str
 ) -> None:
     replay("vllm_embedding")
     inner = server._override
-    said = (200, {"version": version}, {})
-    server.reply(lambda request: said if request.path == "/version" else inner and inner(request))
-    assert recognised().task == task
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        assert request.method == "GET"
+        return (200, {"version": version}, {}) if request.path == "/version" else inner and inner(request)
+
+    server.reply(answer)
+    assert recognised().task == "embed"
+
+
+def test_no_cosine_of_an_old_vllm_is_taken_for_a_score(server: loopback.Server, reranker: MakeReranker) -> None:
+    server.reply(old_vllm("0.10.2", VECTORS_SAID, SCORES_SAID))
+    with pytest.raises(WrongServerError, match=r"runs an embedding model \(m\).*ServerInfo\(kind='vllm', version="):
+        reranker("m", instruction="").rerank("q", ["a"])
+    assert [request.body["documents"] for request in server.posted("rerank")] in ([], [["hello"]])
+
+
+def test_a_vllm_mistaken_for_an_embedding_model_can_be_stated_to_rerank(
+    server: loopback.Server, reranker: MakeReranker
+) -> None:
+    server.reply(old_vllm(None, (403, {}, {}), SCORES_SAID))
+    with pytest.raises(WrongServerError, match=r"pass dialect=ServerInfo\(kind='vllm', .* task='rerank'\)"):
+        reranker("m").rerank("q", ["a"])
+    stated = ServerInfo(kind="vllm", version="0.10.2", task="rerank")
+    assert reranker("m", dialect=stated, instruction="").rerank("q", ["a"]) == [(0, 0.6)]
 
 
 # --- embedding ---------------------------------------------------------------------------------------------------
@@ -175,6 +277,50 @@ def test_infinity_without_a_prefix_is_found_at_its_root_and_asked_there_from_the
     ours.embed_documents(TEXTS)
     ours.embed_documents(TEXTS)
     assert [request.path for request in server.posted()] == ["/v1/embeddings", "/embeddings", "/embeddings"]
+
+
+def test_infinity_restarted_with_another_prefix_is_found_again(
+    replay: Replay, server: loopback.Server, embedder: Make
+) -> None:
+    replay("infinity_embedding")
+    questions = server._override
+    prefix = ""
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        if request.path == f"{prefix}/embeddings":
+            return 200, loopback.embeddings_reply(request.body["input"], size=4), {}
+        return questions and questions(request)
+
+    server.reply(answer)
+    ours = embedder("m")
+    for now, asked in (("", ["/v1/embeddings", "/embeddings"]), ("/v1", ["/embeddings", "/v1/embeddings"])):
+        prefix = now
+        server.requests.clear()
+        ours.embed_documents(TEXTS)
+        ours.embed_documents(TEXTS)
+        assert [request.path for request in server.posted()] == [*asked, asked[-1]]
+
+
+def test_a_404_is_told_in_the_words_of_the_endpoint_that_is_there(
+    replay: Replay, server: loopback.Server, embedder: Make
+) -> None:
+    replay("infinity_embedding")
+    questions = server._override
+    gone = False
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        if request.path != "/embeddings":
+            return questions and questions(request)
+        if gone:
+            return 404, {"error": {"message": "model m is gone"}}, {}
+        return 200, loopback.embeddings_reply(request.body["input"], size=4), {}
+
+    server.reply(answer)
+    ours = embedder("m")
+    ours.embed_documents(TEXTS)
+    gone = True
+    with pytest.raises(EndpointNotFoundError, match="model m is gone"):
+        ours.embed_documents(TEXTS)
 
 
 def test_a_batch_is_no_larger_than_tei_says_it_takes(replay: Replay, server: loopback.Server, embedder: Make) -> None:
@@ -209,9 +355,16 @@ def test_tei_refusing_too_many_texts_is_obeyed(replay: Replay, server: loopback.
     assert [len(request.body["input"]) for request in server.posted()] == [64, 32, 32]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("tei_embedding", "tei"), ("llama_cpp_embedding", "llama_cpp")])
-def test_a_long_text_is_named_with_what_the_model_reads(
-    replay: Replay, server: loopback.Server, embedder: Make, name: str, kind: str
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("tei_embedding", "tei", "longer than the 512 tokens that the model reads"),
+        # Its batch is full, and the model may read more.
+        ("llama_cpp_embedding", "llama_cpp", "longer than the server takes .*physical batch size"),
+    ],
+)
+def test_a_long_text_is_named_with_what_it_is_too_long_for(
+    replay: Replay, server: loopback.Server, embedder: Make, *, name: str, kind: str, words: str
 ) -> None:
     refusal = replay(name)["too_long"]
     server.reply(
@@ -224,7 +377,7 @@ def test_a_long_text_is_named_with_what_the_model_reads(
         )
     )
     ours = embedder("m", dialect=ServerInfo(kind=kind, max_tokens=512), long_text="error")  # type: ignore[arg-type]
-    with pytest.raises(TextTooLongError, match="longer than the 512 tokens that the model reads") as caught:
+    with pytest.raises(TextTooLongError, match=words) as caught:
         ours.embed_documents(["short", "long " * 100])
     assert caught.value.positions == (1,)
 
@@ -418,7 +571,8 @@ def test_a_server_that_is_stated_is_asked_nothing(server: loopback.Server, embed
     server.reply(loopback.to_embeddings(lambda texts: (200, loopback.embeddings_reply(texts, size=4), {})))
     stated = ServerInfo(kind="vllm", task="embed", max_batch=2)
     embedder("m", dialect=stated).embed_documents(["a", "b", "c"])
-    assert [(request.method, len(request.body["input"])) for request in server.requests] == [("POST", 2), ("POST", 1)]
+    asked = sorted((request.method, len(request.body["input"])) for request in server.requests)
+    assert asked == [("POST", 1), ("POST", 2)]
 
 
 def test_a_server_stated_to_be_for_something_else_is_refused_at_once(embedder: Make) -> None:

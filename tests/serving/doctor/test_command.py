@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import io
 import json
+import math
 import re
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 import loopback
 from qwen_embed_integrations.serving.doctor.command import doctor
-from qwen_embed_integrations.serving.doctor.findings import PAGE
+from qwen_embed_integrations.serving.doctor.findings import PAGE, wrong
+from qwen_embed_integrations.serving.doctor.report import as_json, print_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +120,8 @@ def guarded(key: str) -> Callable[[loopback.Request, loopback.Answer], loopback.
 def test_a_missing_key_is_named(run: Callable[..., Result], start: Callable[..., loopback.Server]) -> None:
     done = run(start(guarded("sk-right-key")).base_url)
     assert done.exit_code == 2
-    assert "--api-key-env" in done.stdout
+    assert done.stdout.count("--api-key-env") == 1
+    assert "1 thing wrong" in done.stdout
 
 
 def test_the_key_comes_from_the_environment_and_shows_nowhere(
@@ -197,3 +203,76 @@ def test_a_model_path_on_this_machine_is_offered_as_the_reference(
         return (status, body | {"model_path": str(tiny_folder)}, headers) if request.path == "/model_info" else answer
 
     assert f"--reference {tiny_folder}" in examined(start(names_folder))["reference"].mend
+
+
+def test_an_unrelated_web_server_is_not_taken_for_a_model(run: Callable[..., Result]) -> None:
+    server = loopback.Server(
+        lambda request: (404 if request.method == "GET" else 501, b"<html>Unsupported method</html>", {})
+    )
+    try:
+        done = run(server.base_url)
+    finally:
+        server.close()
+    assert done.exit_code == 2
+    assert "Check the URL" in done.stdout
+    assert "qwen-embed serve" not in done.stdout
+    assert "model-unknown" not in done.stdout
+
+
+def test_replies_that_break_off_are_one_thing_in_print_and_not_called_unreachable(
+    run: Callable[..., Result], start: Callable[..., loopback.Server]
+) -> None:
+    servers: list[loopback.Server] = []
+
+    def breaks_off(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        hit = request.path.endswith("/embeddings") and len(servers[0].posted("/embeddings")) > 1
+        return (200, loopback.Cut(), {}) if hit else answer
+
+    servers.append(start(breaks_off))
+    done = run(servers[0].base_url)
+    assert done.exit_code == 2
+    assert "unreachable" not in done.stdout
+    assert done.stdout.count("WRONG no-answer") > 5
+    assert done.stdout.count("likely cause: The server or a proxy breaks replies off") == 1
+    assert re.search(r"\d things wrong", done.stdout)
+
+
+def test_a_right_server_that_is_slow_under_load_is_not_wrong(
+    examined: Callable[..., dict[str, Any]], start: Callable[..., loopback.Server]
+) -> None:
+    servers: list[loopback.Server] = []
+
+    def slow(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        if request.path.endswith("/embeddings") and servers[0].in_flight > 4:
+            time.sleep(4)
+        return answer
+
+    servers.append(start(slow))
+    findings = examined(servers[0], with_load=True, timeout=3.0)
+    assert findings["no-answer"].severity == "warning"
+    assert findings["load"].details["levels"][-1]["lost"] > 0
+    assert "wrong" not in {finding.severity for finding in findings.values()}
+
+
+def test_numbers_that_are_none_leave_the_json_readable() -> None:
+    said = as_json("http://x/v1", [wrong("batches", "x", alone=[math.nan, 1.0], cosine=math.inf)])
+    found = json.loads(said, parse_constant=pytest.fail)["findings"][0]
+    assert found["details"] == {"alone": [None, 1.0], "cosine": None}
+
+
+def test_prose_is_wrapped_between_words_and_commands_are_not() -> None:
+    console = Console(width=80, force_terminal=True, no_color=True, record=True, file=io.StringIO())
+    command = "vllm serve " + "x" * 100
+    print_report("http://x/v1", [wrong("eos", "Found.", cause="several words " * 20, mend=command)], console)
+    lines = console.export_text().splitlines()
+    assert f"    do: {command}" in lines
+    assert all(len(line) <= 80 for line in lines if "do:" not in line and "see:" not in line)
+    assert sum(line.strip().startswith(("several", "words")) for line in lines) >= 4
+
+
+def test_a_misspelt_model_is_a_warning_with_the_right_name(
+    run: Callable[..., Result], start: Callable[..., loopback.Server]
+) -> None:
+    done = run(start().base_url, "--model", "Qwen/Qwen3-Embeding-0.6B")
+    assert done.exit_code == 1
+    assert "Did you mean Qwen/Qwen3-Embedding-0.6B" in " ".join(done.stdout.split())

@@ -225,3 +225,25 @@ def test_ignored_dimensions_are_found(start: Start, examined: Examined) -> None:
     finding = examined(start(breaks))["matryoshka"]
     assert finding.severity == "warning"
     assert "ignored" in finding.found
+
+
+def test_vectors_that_are_not_finite_are_blamed_on_nothing_else(start: Start, examined: Examined) -> None:
+    def spoil(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        if request.path.endswith("/embeddings") and answer[0] == 200:
+            row = answer[1]["data"][-1]
+            if isinstance(row["embedding"], list):
+                row["embedding"] = [None] * len(row["embedding"])
+        return answer
+
+    assert bad(examined(start(breaks=spoil))) == {"nan"}
+
+
+def test_an_alias_on_vllm_is_known_by_the_model_behind_it(start: Start, examined: Examined) -> None:
+    def name(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        if request.path.endswith("/models"):
+            answer[1]["data"][0] |= {"id": "mine", "root": "Qwen/Qwen3-Embedding-0.6B"}
+        return answer
+
+    findings = examined(start(kind="vllm", matryoshka=False, breaks=name))
+    assert findings["dimensions"].severity == "wrong"
+    assert "vllm serve Qwen/Qwen3-Embedding-0.6B" in findings["matryoshka"].mend

@@ -182,3 +182,32 @@ def test_a_reranker_that_was_started_to_embed_is_found(start: Start, examined: E
     finding = examined(start(), model="Qwen/Qwen3-Reranker-0.6B")["reranker-as-embedder"]
     assert finding.severity == "wrong"
     assert "--chat-template" in finding.mend
+
+
+def test_scores_that_are_not_finite_do_not_pass_as_those_of_the_prompt(start: Start, examined: Examined) -> None:
+    def spoil(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        if request.path.endswith("/rerank") and answer[0] == 200:
+            answer[1][0]["score"] = None
+        return answer
+
+    findings = examined(start(task="rerank", breaks=spoil))
+    assert findings["nan"].severity == "wrong"
+    assert findings["template"].severity == "note"
+    assert "instruction" not in findings
+
+
+def test_an_embedding_model_asked_to_rerank_is_told_by_how_it_was_started(start: Start, examined: Examined) -> None:
+    def ranks(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        if not request.path.endswith("/rerank"):
+            return answer
+        return 200, [{"index": at, "score": at / 10} for at in range(len(request.body["documents"]))], {}
+
+    finding = examined(start(breaks=ranks), task="rerank")["embedder-as-reranker"]
+    assert finding.severity == "wrong"
+    assert "--task" in finding.mend
+
+
+def test_a_reranker_asked_to_embed_is_not_told_to_start_as_an_embedder(start: Start, examined: Examined) -> None:
+    findings = examined(start(task="rerank"), task="embed", model="Qwen/Qwen3-Reranker-0.6B")
+    assert findings["wrong-task"].severity == "wrong"
+    assert "--is-embedding" not in findings["wrong-task"].mend

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit, urlunsplit
 
 from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks, instruct_body
 
 
 def _beside(base_url: str, path: str) -> str:
-    # Embeddings and reranking live under two prefixes of the same host.
-    return re.sub(r"(/compatible-(mode|api))?/v1$", "", base_url) + path
+    # Embeddings and reranking live under two prefixes of the same host, the native API under a third.
+    parts = urlsplit(base_url)
+    prefix = re.sub(r"(/compatible-(mode|api)|/api)?(/v\d.*)?$", "", parts.path)
+    return urlunsplit(parts._replace(path=prefix + path))
 
 
 DIALECT = Dialect(
     name="dashscope",
     title="DashScope",
-    hosts=("dashscope*.aliyuncs.com",),
+    # The second is a workspace's own, in the regions that have them.
+    hosts=("dashscope*.aliyuncs.com", "*.maas.aliyuncs.com"),
     embeds=Embeds(
         paths=lambda base_url: (_beside(base_url, "/compatible-mode/v1/embeddings"),), base64=False, max_batch=10
     ),

@@ -5,7 +5,7 @@ Its routes are under `--url-prefix`, which is empty unless set: then there is no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks, text
@@ -28,13 +28,19 @@ def recognise(questions: Questions) -> Flow[bool]:
 
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
-    listed = (yield from questions.listed()) or (yield from questions.listed("/models"))
-    said = listed.get("capabilities")
-    abilities = set(map(str, said)) if isinstance(said, list) else set()
+    models = (yield from questions.models()) or (yield from questions.models("/models"))
+    # A name that is not in the list tells nothing, unless all models are for the same.
+    meant = [each for each in models if each.get("id") == questions.model] or models
+    abilities = {ability for each in meant for ability in _abilities(each)}
     task: Task | None = None
-    if len(abilities & {"embed", "rerank"}) == 1:
+    if len(abilities) == 1:
         task = "embed" if "embed" in abilities else "rerank"
-    return ServerInfo(kind="infinity", task=task, model=text(listed.get("id")))
+    return ServerInfo(kind="infinity", task=task, model=text(meant[0].get("id")) if meant else None)
+
+
+def _abilities(model: dict[str, Any]) -> set[str]:
+    said = model.get("capabilities")
+    return set(map(str, said)) & {"embed", "rerank"} if isinstance(said, list) else set()
 
 
 DIALECT = Dialect(

@@ -1,4 +1,4 @@
-"""vLLM. Read in the wheels of 0.8 to 0.32; 0.32 recorded."""
+"""vLLM. Read in the wheels of 0.8.5 to 0.32; 0.32 recorded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.served.questions import Questions
     from qwen_embed_integrations.served.server_info import Task
 
+# What it is asked to embed and to rank where only that tells what it is for.
+_WORD = "hello"
+
 
 def recognise(questions: Questions) -> Flow[bool]:
     """Ask whether it is vLLM."""
@@ -24,21 +27,44 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
     listed = yield from questions.listed()
     version = text((yield from questions.hint("/version")).get("version"))
-    task: Task | None = None
-    # From 0.16 on it mounts only the routes that its model can serve; before, all of them.
-    if listed and is_since(version, (0, 16)):
-        embeds = yield from questions.exists("/v1/embeddings")
-        if embeds:
-            task = "embed"
-        elif embeds is False and (yield from questions.exists("/v1/rerank")):  # a text generator has neither
-            task = "rerank"
+    model = text(listed.get("id"))
     return ServerInfo(
         kind="vllm",
         version=version,
-        task=task,
-        model=text(listed.get("id")),
+        task=(yield from _task(questions, model, version)) if listed else None,
+        model=model,
         max_tokens=whole(listed.get("max_model_len")),
     )
+
+
+def _task(questions: Questions, model: str | None, version: str | None) -> Flow[Task | None]:
+    # From 0.16 on it mounts only the routes that its model can serve; before, all of them.
+    current = is_since(version, (0, 16))
+    task = (yield from _by_routes(questions)) if current else None
+    if not current or (version is None and task == "embed"):
+        task = (yield from _by_answers(questions, model, version)) or task
+    return task
+
+
+def _by_routes(questions: Questions) -> Flow[Task | None]:
+    embeds = yield from questions.exists("/v1/embeddings")
+    if embeds:
+        return "embed"
+    # A text generator has neither.
+    return "rerank" if embeds is False and (yield from questions.exists("/v1/rerank")) else None
+
+
+def _by_answers(questions: Questions, model: str | None, version: str | None) -> Flow[Task | None]:
+    # Until 0.9.0 a reranker gave something for an embedding, and no embedding model reranked. Since then a reranker
+    # does not embed, and an embedding model reranks by cosine.
+    if is_since(version, (0, 9, 1)):
+        said = yield from questions.ask("/v1/embeddings", {"model": model, "input": [_WORD]})
+        if said.get("data"):
+            return "embed"
+        if "does not support" not in str(said):  # which comes with status 200
+            return None
+    said = yield from questions.ask("/v1/rerank", rerank_body(model or "", _WORD, [_WORD], None))
+    return "rerank" if said.get("results") else None
 
 
 def rerank_body(model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
@@ -60,5 +86,9 @@ DIALECT = Dialect(
     recognise=recognise,
     describe=describe,
     reranks=Reranks(body=rerank_body, instruction=_instruction),
-    advice={"rerank": "vLLM would answer with plain cosine similarities."},
+    advice={
+        "embed": "If that is wrong, pass dialect=ServerInfo(kind='vllm', version='...', task='embed').",
+        "rerank": "vLLM would answer with plain cosine similarities. If that is wrong, pass "
+        "dialect=ServerInfo(kind='vllm', version='...', task='rerank').",
+    },
 )

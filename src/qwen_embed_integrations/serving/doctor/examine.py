@@ -61,14 +61,18 @@ def examine(
         InvalidInputError: If an argument cannot be used.
     """
 
-    def connect(in_flight: int) -> Connection:
-        return Connection(url, api_key=api_key, max_concurrency=in_flight, timeout=timeout, max_retries=0)
+    def connect(in_flight: int, max_retries: int = 0) -> Connection:
+        return Connection(url, api_key=api_key, max_concurrency=in_flight, timeout=timeout, max_retries=max_retries)
 
-    with closing(connect(1)) as connection:
+    # One error now and then shall not end a check; under load, every one counts.
+    with closing(connect(1, max_retries=1)) as connection:
         exam = Examination(connection, model=model or "model")
-        yield from _guarded(exam, partial(reach.recognise, exam, model, dialect))
+        said: set[str] = set()
+        for finding in _guarded(exam, partial(reach.recognise, exam, model, dialect)):
+            said.add(finding.code)
+            yield finding
         found: Task | None = None
-        for each in _started(exam, task) if reach.is_alive(exam) else ():
+        for each in _started(exam, task, said) if reach.is_alive(exam) else ():
             if isinstance(each, Finding):
                 yield each
             else:
@@ -117,9 +121,12 @@ def _checks(exam: Examination, task: Task) -> list[Callable[[], Iterator[Finding
     return [*(partial(check, exam) for check in own), partial(limits.check_name, exam, task)]
 
 
-def _started(exam: Examination, task: Task | None) -> Iterator[Finding | Task]:
+def _started(exam: Examination, task: Task | None, said: set[str]) -> Iterator[Finding | Task]:
     try:
-        yield from reach.find_task(exam, task)
+        for found in reach.find_task(exam, task):
+            # A key that is missing once is not missing twice.
+            if not isinstance(found, Finding) or found.code not in said:
+                yield found
     except Exception as error:  # noqa: BLE001 whatever a server sends, the doctor reports
         yield _crashed("find_task", error)
 
@@ -130,7 +137,15 @@ def _guarded(exam: Examination, check: Callable[[], Iterator[Finding]]) -> Itera
     try:
         yield from check()
     except ServerError as error:
-        if isinstance(error, ServerConnectionError) and not reach.is_alive(exam):
+        if isinstance(error, ServerConnectionError) and reach.is_alive(exam):
+            yield wrong(
+                "no-answer",
+                f"The server runs, but {name} got no whole answer: {error}",
+                cause="The server or a proxy breaks replies off, or takes longer than --timeout.",
+                mend="Ask the server itself, without a proxy; where it is slow, raise --timeout.",
+                check=name,
+            )
+        elif isinstance(error, ServerConnectionError):
             yield wrong(
                 "died",
                 f"The server stopped answering in {name}: {error}",

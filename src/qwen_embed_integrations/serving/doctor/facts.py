@@ -20,6 +20,7 @@ class Facts:
 
     Attributes:
         served_name: The name requests call the model by.
+        root: The model behind that name, where it is an alias (vLLM).
         architectures: Classes in the model's configuration.
         generates: Whether SGLang runs it as a text generator, which Qwen3-Reranker needs.
         room: Tokens that fit into its memory at once.
@@ -29,6 +30,7 @@ class Facts:
     """
 
     served_name: str | None = None
+    root: str | None = None
     architectures: tuple[str, ...] = ()
     generates: bool | None = None
     room: int | None = None
@@ -62,6 +64,7 @@ def gather(questions: Questions, kind: str) -> Flow[Facts]:
     generates = model.get("is_generation")
     return Facts(
         served_name=text(first.get("id")),
+        root=text(first.get("root")) if kind == "vllm" else None,
         architectures=_names(model.get("architectures")) or _names(_config(folder).get("architectures")),
         generates=generates if isinstance(generates, bool) else None,
         room=whole(started.get("max_total_num_tokens")),

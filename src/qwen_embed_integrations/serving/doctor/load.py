@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from qwen_embed_integrations.errors import ServerBusyError
+from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError
 from qwen_embed_integrations.served.connection import Connection, Request
 from qwen_embed_integrations.served.replies import parse_json, tokens_used
 from qwen_embed_integrations.serving.doctor import samples
 from qwen_embed_integrations.serving.doctor.findings import Finding, note, ok, warning
+from qwen_embed_integrations.serving.doctor.reach import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ _SECONDS = 1.5
 _WORDS = 40
 _DOCUMENTS = 4
 _NO_FASTER = 1.15
-_Unanswered = Literal["busy", "late"]
+_Unanswered = Literal["busy", "late"] | ServerConnectionError
 
 _BUSY_CAUSES = {
     "sglang": "Its queue is bounded by --max-queued-requests, which counts texts, not requests.",
@@ -42,8 +43,20 @@ class _Level:
     in_flight: int
     seconds: float = 0.0
     busy: int = 0
+    lost: list[ServerConnectionError] = field(default_factory=list)
     tokens: int = 0
     latencies: list[float] = field(default_factory=list)
+
+    def add(self, answered: tuple[float, int] | _Unanswered) -> None:
+        """Note what became of a request."""
+        if answered == "busy":
+            self.busy += 1
+        elif isinstance(answered, ServerConnectionError):
+            self.lost.append(answered)
+        elif answered != "late":
+            latency, tokens = answered
+            self.latencies.append(latency)
+            self.tokens += tokens
 
     @property
     def rate(self) -> float:
@@ -61,6 +74,7 @@ class _Level:
             "p50_ms": None if p50 is None else round(float(p50), 1),
             "p95_ms": None if p95 is None else round(float(p95), 1),
             "busy": self.busy,
+            "lost": len(self.lost),
         }
 
 
@@ -76,6 +90,10 @@ def check_load(exam: Examination, task: str, connect: Callable[[int], Connection
     for in_flight in IN_FLIGHT:
         with closing(connect(in_flight)) as connection:
             levels.append(_measure(exam, connection, task, in_flight))
+        if levels[-1].lost:
+            if not is_alive(exam):
+                raise levels[-1].lost[0]
+            break  # more at once would find out nothing
     summaries = [level.summary() for level in levels]
     unit = "texts" if task == "embed" else f"queries of {_DOCUMENTS} documents"
     lines = "; ".join(
@@ -96,7 +114,17 @@ def check_load(exam: Examination, task: str, connect: Callable[[int], Connection
             mend=f"Raise that bound, or stay below it: max_concurrency={max(1, busy.in_flight // 2)}.",
             levels=summaries,
         )
-    single, eight = levels[0], levels[1]
+    lost = levels[-1]
+    if lost.lost:
+        asked = len(lost.lost) + len(lost.latencies)
+        yield warning(
+            "no-answer",
+            f"With {lost.in_flight} in flight, {len(lost.lost)} of {asked} requests got no whole answer in time.",
+            cause="The server is too slow for so many at once, or breaks connections off.",
+            mend=f"Stay below: max_concurrency={max(1, lost.in_flight // 2)}; or wait longer: timeout, here --timeout.",
+            levels=summaries,
+        )
+    single, eight = levels[0], levels[1] if len(levels) > 1 else _Level(0)
     if single.latencies and eight.latencies and eight.rate < _NO_FASTER * single.rate:
         yield note(
             "no-batching",
@@ -122,6 +150,8 @@ def _measure(exam: Examination, connection: Connection, task: str, in_flight: in
             reply = yield _request(exam, task, text)
         except ServerBusyError:
             return "busy"
+        except ServerConnectionError as error:
+            return error
         return time.perf_counter() - begun, tokens_used(parse_json(reply, connection.url("")))
 
     def flows() -> Iterator[Flow[tuple[float, int] | _Unanswered]]:
@@ -131,12 +161,7 @@ def _measure(exam: Examination, connection: Connection, task: str, in_flight: in
             seed += 1
 
     for answered in connection.run(flows()):
-        if answered == "busy":
-            level.busy += 1
-        elif answered != "late":
-            latency, tokens = answered
-            level.latencies.append(latency)
-            level.tokens += tokens
+        level.add(answered)
     level.seconds = time.perf_counter() - started
     return level
 

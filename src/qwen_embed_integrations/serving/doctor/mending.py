@@ -52,17 +52,28 @@ def reranker(exam: Examination) -> str:
 
 def _described(exam: Examination, task: str) -> str:
     """Return what has to be said of a model whose name does not tell."""
-    try:
-        profile_for(exam.server.model or "")
-    except UnknownModelError:
-        if exam.profile is not None:
-            return f" --profile {exam.profile.name}"
-        return f" --task {task}{' --profile Qwen/Qwen3-Reranker-0.6B' if task == 'rerank' else ''}"
-    return ""
+    if _is_known(_started_as(exam)):
+        return ""
+    if exam.profile is not None:
+        return f" --profile {exam.profile.name}"
+    return f" --task {task}{' --profile Qwen/Qwen3-Reranker-0.6B' if task == 'rerank' else ''}"
 
 
 def _model(exam: Examination) -> str:
-    return shlex.quote(exam.server.model or (exam.profile.name if exam.profile else exam.model))
+    return shlex.quote(_started_as(exam) or (exam.profile.name if exam.profile else exam.model))
+
+
+def _started_as(exam: Examination) -> str | None:
+    # vLLM's name for a model may be an alias, which starts nothing; that of a known model starts the right one.
+    return exam.server.model if _is_known(exam.server.model) else exam.facts.root or exam.server.model
+
+
+def _is_known(model: str | None) -> bool:
+    try:
+        profile_for(model or "")
+    except UnknownModelError:
+        return False
+    return True
 
 
 def _port(exam: Examination) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 TASKS: tuple[Task, ...] = get_args(Task)
 
+_NAMELESS = "model"  # what requests call a model that nobody names
 _NO_EMBEDDING_MODEL = "does not appear to be an embedding model"
 
 
@@ -62,11 +63,12 @@ def recognise(exam: Examination, model: str | None, dialect: str) -> Iterator[Fi
         except ServerError as error:
             yield warning("server", f"What the server is could not be found out: {error}")
         (exam.facts,) = exam.connection.run([gather(Questions(exam.root_url), exam.kind)])
-    exam.model = exam.facts.served_name or model or exam.server.model or "model"
+    exam.model = exam.facts.served_name or model or exam.server.model or _NAMELESS
     said = _profile(model)
-    found = _profile(exam.server.model) or _profile(exam.facts.served_name)
+    found = _profile(exam.facts.root) or _profile(exam.server.model) or _profile(exam.facts.served_name)
     exam.profile = said or found
     yield from _introduce(exam, said, found)
+    yield from _name_unknown(exam, model)
 
 
 def _introduce(
@@ -97,12 +99,25 @@ def _introduce(
             cause="The URL is that of another server, or the wrong model was started.",
             mend=f"qwen-embed serve {said.name}",
         )
-    elif exam.profile is None:
-        yield note(
-            "model-unknown",
-            f"{exam.name} is no model that is known here: published numbers cannot be compared.",
-            mend="Name what it is with --model, such as --model Qwen/Qwen3-Embedding-0.6B.",
-        )
+
+
+def _name_unknown(exam: Examination, model: str | None) -> Iterator[Finding]:
+    try:
+        profile_for(model or exam.name)
+    except UnknownModelError as error:
+        if model is not None:
+            yield warning(
+                "model-unknown",
+                f"{str(error).replace('`model`', '`--model`')} Published numbers cannot be compared.",
+                cause="The name is misspelt, or is that of a fine-tune.",
+                mend="Name what it was made from, such as --model Qwen/Qwen3-Embedding-0.6B.",
+            )
+        elif exam.profile is None and exam.name != _NAMELESS:
+            yield note(
+                "model-unknown",
+                f"{exam.name} is no model that is known here: published numbers cannot be compared.",
+                mend="Name what it is with --model, such as --model Qwen/Qwen3-Embedding-0.6B.",
+            )
 
 
 def find_task(exam: Examination, task: Task | None) -> Iterator[Finding | Task]:
@@ -150,7 +165,7 @@ def unanswered(error: ServerError) -> Finding:
             "unreachable",
             str(error),
             cause="It is not running, still loading, bound to another address, or behind a firewall.",
-            mend="Check the host and port, and the server's log: curl URL/v1/models",
+            mend="Check the host and port, and the server's log.",
         )
     if isinstance(error, EndpointNotFoundError):
         return wrong(
@@ -199,6 +214,15 @@ def _misfit(exam: Examination, task: Task) -> Finding | None:
             cause="--is-embedding was given." if exam.kind == "sglang" else "It was started with --convert embed.",
             mend=mending.reranker(exam),
         )
+    # A causal model that embeds has no head to score with; cross-encoders of old versions look like embedding models.
+    embeds = exam.profile is None and exam.server.task == "embed" and exam.is_causal
+    if task == "rerank" and embeds:
+        return wrong(
+            "embedder-as-reranker",
+            f"The server was started to embed with {exam.name}, and answers rerank requests with it all the same.",
+            cause="Such scores are cosines at best; a reranker reads query and document together.",
+            mend=f"Leave --task out to examine its vectors. If it is a reranker:\n{mending.reranker(exam)}",
+        )
     if task == "rerank" and isinstance(exam.profile, ModelProfile):
         return wrong(
             "embedder-as-reranker",
@@ -213,26 +237,15 @@ def _misfit(exam: Examination, task: Task) -> Finding | None:
 
 def _refusal(exam: Examination, error: ServerError, task: Task | None, *, said: Task | None) -> Finding:
     message = str(error)
-    if exam.kind == "sglang" and exam.facts.generates and _NO_EMBEDDING_MODEL in message:
-        # Its own tokenizer tells an embedding model: a reranker's prompt ends where its answer begins.
-        unsaid = said is None and exam.profile is None
-        if task == "embed" or isinstance(exam.profile, ModelProfile) or (unsaid and exam.appends_end):
-            return wrong(
-                "not-embedding",
-                f"SGLang runs {exam.name} as a text generator and refuses to embed.",
-                cause="It was started without --is-embedding, which Qwen3-Embedding needs: its architecture, "
-                "Qwen3ForCausalLM, is a generator's.",
-                mend=mending.embedder(exam),
-            )
-        known = isinstance(exam.profile, RerankProfile)
+    if task == "embed" and isinstance(exam.profile, RerankProfile):
         return wrong(
-            "template",
-            "SGLang answers rerank requests with 400 and says to add --is-embedding. For a Qwen3-Reranker that is a "
-            "false lead.",
-            cause="No chat template is loaded, so SGLang takes the model for a cross-encoder."
-            + ("" if known else " (If the model is a Qwen3-Embedding: it was started without --is-embedding.)"),
-            mend=mending.reranker(exam) + ("" if known else f"\nFor an embedding model:\n{mending.embedder(exam)}"),
+            "wrong-task",
+            f"{exam.name} is a reranker, and the server does not embed with it: {message}",
+            cause="--task or --model says otherwise than the server.",
+            mend="Leave --task out, or say in --model what the server runs.",
         )
+    if exam.kind == "sglang" and exam.facts.generates and _NO_EMBEDDING_MODEL in message:
+        return _generator(exam, task, said=said)
     if isinstance(error, EndpointNotFoundError) and exam.kind == "vllm":
         return wrong(
             "not-pooling",
@@ -241,15 +254,43 @@ def _refusal(exam: Examination, error: ServerError, task: Task | None, *, said: 
             mend=f"To rerank:\n{mending.reranker(exam)}\nTo embed:\n{mending.embedder(exam)}",
         )
     if isinstance(error, WrongServerError):
+        unknown = exam.kind == "unknown"
         return wrong(
             "wrong-task",
             message,
-            cause="The server's model is of another kind, or it was not started for this.",
-            mend=mending.embedder(exam) if task == "embed" else mending.reranker(exam),
+            cause="Something else answers at this URL, or a server that was not started for this."
+            if unknown
+            else "The server's model is of another kind, or it was not started for this.",
+            mend="Check the URL: it must be that of an embedding or rerank server."
+            if unknown
+            else (mending.embedder(exam) if task == "embed" else mending.reranker(exam)),
         )
     if isinstance(error, RequestRefusedError) and exam.kind == "sglang" and task == "rerank":
         return wrong("refused", message, mend=mending.reranker(exam))
     return unanswered(error)
+
+
+def _generator(exam: Examination, task: Task | None, *, said: Task | None) -> Finding:
+    """Return what it means that SGLang, which runs the model as a text generator, refuses."""
+    # Its own tokenizer tells an embedding model: a reranker's prompt ends where its answer begins.
+    unsaid = said is None and exam.profile is None
+    if task == "embed" or isinstance(exam.profile, ModelProfile) or (unsaid and exam.appends_end):
+        return wrong(
+            "not-embedding",
+            f"SGLang runs {exam.name} as a text generator and refuses to embed.",
+            cause="It was started without --is-embedding, which Qwen3-Embedding needs: its architecture, "
+            "Qwen3ForCausalLM, is a generator's.",
+            mend=mending.embedder(exam),
+        )
+    known = isinstance(exam.profile, RerankProfile)
+    return wrong(
+        "template",
+        "SGLang answers rerank requests with 400 and says to add --is-embedding. For a Qwen3-Reranker that is a "
+        "false lead.",
+        cause="No chat template is loaded, so SGLang takes the model for a cross-encoder."
+        + ("" if known else " (If the model is a Qwen3-Embedding: it was started without --is-embedding.)"),
+        mend=mending.reranker(exam) + ("" if known else f"\nFor an embedding model:\n{mending.embedder(exam)}"),
+    )
 
 
 def is_alive(exam: Examination) -> bool:

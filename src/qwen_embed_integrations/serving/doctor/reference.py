@@ -117,7 +117,8 @@ def _scores(exam: Examination, reference: str) -> Iterator[Finding]:
             local = np.empty(len(samples.ANSWERS))
             for each in reranker.rerank(question, samples.ANSWERS):
                 local[each.index] = each.score
-            apart = max(apart, float(np.abs(served - local).max()))
+            # Unlike max, this keeps NaN.
+            apart = float(np.maximum(apart, np.abs(served - local).max()))
     found = f"Served and local scores of {reference} are at most {apart:.6f} apart"
     if apart <= _RIGHT_SCORE:
         yield ok("reference", f"{found}.", apart=apart)

@@ -71,6 +71,14 @@ def check_batches(exam: Examination) -> Iterator[Finding]:
     # The first text twice: equal texts in one request are a case of their own.
     forwards = unit(exam.embed([*texts, texts[0]]).values)
     backwards = unit(exam.embed(texts[::-1]).values)[::-1]
+    if any(len(vectors.unusable(rows)) for rows in (alone, forwards, backwards)):
+        yield wrong(
+            "nan",
+            "A text gets a vector that is not finite, or all zero, alone or in a batch.",
+            cause="Half precision overflows in this model.",
+            mend="Serve it in bfloat16 or float32: --dtype bfloat16",
+        )
+        return
     among = alone @ alone.T
     np.fill_diagonal(among, -1)
     if among.max() > 1 - _EQUAL:
@@ -111,7 +119,9 @@ def check_batches(exam: Examination) -> Iterator[Finding]:
 def check_base64(exam: Examination) -> Iterator[Finding]:
     """Do base64 and floats hold the same numbers?"""
     text = samples.DISTINCT[0]
-    plain = exam.embed(text).values[0]
+    (plain,) = rows = exam.embed(text).values
+    if len(vectors.unusable(rows)):
+        return  # found before, and nothing to compare with
     if exam.dialect.embeds is not None and not exam.dialect.embeds.base64:
         yield ok("base64", f"{exam.dialect.title} speaks floats only, and is asked for them.")
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.serving.doctor.findings import SEVERITIES, Finding, Severity, exit_status
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.text import Text
 
 _MARKS: dict[Severity, tuple[str, str]] = {
     "wrong": ("WRONG", "bold red"),
@@ -27,9 +30,17 @@ def as_json(url: str, findings: Sequence[Finding]) -> str:
         {**dataclasses.asdict(finding), **({} if finding.severity == "ok" else {"page": finding.page})}
         for finding in findings
     ]
-    return json.dumps(
-        {"url": url, "status": exit_status(findings), "findings": described}, indent=2, ensure_ascii=False
-    )
+    said = {"url": url, "status": exit_status(findings), "findings": _finite(described)}
+    return json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value without NaN and infinities, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_report(url: str, findings: Sequence[Finding], console: Console) -> None:
@@ -41,14 +52,16 @@ def print_report(url: str, findings: Sequence[Finding], console: Console) -> Non
 
     for severity in SEVERITIES:
         mark, style = _MARKS[severity]
-        for finding in findings:
-            if finding.severity != severity:
-                continue
+        for alike in _folded(findings, severity):
+            finding = alike[0]
             if severity == "ok":
-                console.print(Text.assemble((f"{mark:>3} ", style), (f"{finding.code:<14}", "bold"), finding.found))
+                console.print(_indented(f"{mark:>3} {finding.code:<14}", finding.found, console.width, style))
                 continue
-            console.print(Text.assemble((mark, style), " ", (finding.code, "bold"), "  ", finding.found))
-            for label, said in (("likely cause", finding.cause), ("do", finding.mend), ("see", finding.page)):
+            for each in dict.fromkeys(one.found for one in alike):
+                console.print(Text.assemble((mark, style), " ", (finding.code, "bold"), "  ", each))
+            if finding.cause:
+                console.print(_indented("    likely cause: ", finding.cause, console.width, "dim"))
+            for label, said in (("do", finding.mend), ("see", finding.page)):
                 lead = f"    {label}: "
                 for line in said.splitlines():
                     # A command is copied from here: it must not be broken.
@@ -56,6 +69,23 @@ def print_report(url: str, findings: Sequence[Finding], console: Console) -> Non
                     lead = " " * len(lead)
             console.print()
     console.print(_verdict(url, findings))
+
+
+def _folded(findings: Sequence[Finding], severity: Severity) -> list[list[Finding]]:
+    """Return findings of one severity, those with one cause and cure together: a broken reply breaks many checks."""
+    found: dict[object, list[Finding]] = {}
+    for at, finding in enumerate(findings):
+        if finding.severity == severity:
+            key = (finding.code, finding.cause, finding.mend) if severity != "ok" else at
+            found.setdefault(key, []).append(finding)
+    return list(found.values())
+
+
+def _indented(lead: str, said: str, width: int, style: str) -> Text:
+    from rich.text import Text  # noqa: PLC0415 may be missing
+
+    lines = textwrap.wrap(said, max(20, width - len(lead)), break_on_hyphens=False) or [""]
+    return Text.assemble((lead, style), f"\n{' ' * len(lead)}".join(lines))
 
 
 def _verdict(url: str, findings: Sequence[Finding]) -> str:
@@ -70,4 +100,4 @@ def _verdict(url: str, findings: Sequence[Finding]) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 or noun == 'thing' else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from qwen_embed_integrations import vectors
 from qwen_embed_integrations.errors import ServerConnectionError, ServerError
 from qwen_embed_integrations.profiles import RerankProfile, profile_for
 from qwen_embed_integrations.serving.doctor import mending
@@ -55,16 +56,22 @@ class _Wording:
 
 def check_template(exam: Examination) -> Iterator[Finding]:
     """Find the prompt whose score equals that of a rerank request."""
-    profile = exam.profile
-    if not isinstance(profile, RerankProfile):
-        if not exam.is_qwen_tokenizer:
-            yield note("template", "The reranker is not known here; its prompt, if it has one, was not judged.")
-            return
+    profile = exam.profile if isinstance(exam.profile, RerankProfile) else None
+    if profile is None and exam.is_qwen_tokenizer:
         profile = cast("RerankProfile", profile_for("Qwen/Qwen3-Reranker-0.6B"))
-    if profile.method != "token_logits":
+    if profile is None:
+        yield note("template", "The reranker is not known here; its prompt, if it has one, was not judged.")
+    elif profile.method != "token_logits":
         yield ok("template", f"{profile.name} needs no prompt.")
-        return
+    else:
+        yield from _find_wording(exam, profile)
+
+
+def _find_wording(exam: Examination, profile: RerankProfile) -> Iterator[Finding]:
     reply = exam.rerank(QUERY, DOCUMENTS)
+    if len(vectors.unusable(reply.values)):
+        yield note("template", "Which prompt is in use cannot be told from scores that are not finite.")
+        return
     try:
         oracle = _Oracle(exam, profile)
         wordings = _wordings(profile)
@@ -289,6 +296,8 @@ def _distance(left: Scores, right: Scores) -> float:
 
 
 def _log_odds(scores: Scores) -> Scores:
+    if ((scores < 0) | (scores > 1)).any():  # what a server without the sigmoid answers
+        return np.clip(scores, -_CEILING, _CEILING)
     tiny = np.exp(-_CEILING)
     kept = np.clip(scores, tiny, 1 - tiny)
     odds: Scores = np.log(kept) - np.log1p(-kept)
