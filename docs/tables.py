@@ -42,7 +42,7 @@ def models() -> str:
             _number(profile.max_tokens),
             profile.pooling or "-",
             _prefix(profile),
-            _places(served_only=profile.architecture in {None, "jina_bert"}),
+            _places(served_only=profile.architecture is None),
         ]
         for profile in PROFILES
         if isinstance(profile, ModelProfile)

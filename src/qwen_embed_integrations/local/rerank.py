@@ -65,6 +65,11 @@ class LocalRerankEngine(LocalEngine):
         precision = choose_dtype(dtype, place)
         budget = choose_token_budget(token_budget, place)
         files = CheckpointFiles(model, revision)
+        if files.model_type == "jina_bert":  # as the plain BERT its config names, it would be half random
+            raise ModelLoadError(
+                f"`model` {files.name!r} is a JinaBERT, which is loaded for embeddings only (Embedder.local), not as a "
+                "reranker. Serve it where its own code runs, and use Reranker.served."
+            )
         known = profile or _read_profile(files)
         if known.method == "token_logits" and files.model_type != "qwen3":
             raise ModelLoadError(
