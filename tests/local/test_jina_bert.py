@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 import checkpoints
+import jina_checkpoints
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import LongTextWarning, ModelLoadError
 from qwen_embed_integrations.local.alibi import slopes
@@ -115,7 +116,7 @@ def expected(folder: Path, texts: Sequence[str], max_tokens: int = 8192) -> np.n
 @pytest.mark.parametrize("glu", ["geglu", "reglu"])
 @pytest.mark.parametrize("heads", [6, 8, 12, 16])
 def test_vectors_equal_the_mathematics(heads: int, glu: str, layout: str, texts: list[str], tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(
+    folder = jina_checkpoints.embedding(
         tmp_path / "tiny", layout=layout, num_attention_heads=heads, hidden_size=8 * heads, feed_forward_type=glu
     )
     with Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN, token_budget=300) as ours:
@@ -129,7 +130,7 @@ def test_slopes_are_the_published_ones() -> None:
 
 
 def test_a_text_of_8192_tokens_is_read_whole_in_little_memory(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny", num_attention_heads=4, hidden_size=16, num_hidden_layers=1)
+    folder = jina_checkpoints.embedding(tmp_path / "tiny", num_attention_heads=4, hidden_size=16, num_hidden_layers=1)
     draw = random.Random(3)
     text = " ".join(draw.choices(["quick", "brown", "fox", "jumps", "dog", "yes"], k=8190))
     with Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN, long_text="error") as ours:
@@ -159,7 +160,7 @@ def measured(compute: Callable[[], np.ndarray]) -> tuple[np.ndarray, int]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bfloat16_stays_close(layout: str, texts: list[str], tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(
+    folder = jina_checkpoints.embedding(
         tmp_path / "tiny", layout=layout, num_attention_heads=12, hidden_size=384, intermediate_size=768, spread=0.05
     )
     long = " ".join(texts)
@@ -169,7 +170,7 @@ def test_bfloat16_stays_close(layout: str, texts: list[str], tmp_path: Path) -> 
 
 
 def test_order_and_company_do_not_change_a_vector(texts: list[str], tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny")
+    folder = jina_checkpoints.embedding(tmp_path / "tiny")
     with (
         Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN, token_budget=1) as one_by_one,
         Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN, token_budget=100_000) as together,
@@ -182,14 +183,14 @@ def test_order_and_company_do_not_change_a_vector(texts: list[str], tmp_path: Pa
 @pytest.mark.parametrize("name", ["jina-embeddings-v2-small-en", "jina-embeddings-v2-base-code"])
 def test_a_known_name_needs_no_sentence_transformers_files(name: str, tmp_path: Path) -> None:
     shape = {"layout": "qk_post_norm", "hidden_size": 768} if name.endswith("code") else {"hidden_size": 512}
-    folder = checkpoints.jina_bert(tmp_path / name, num_attention_heads=8, num_hidden_layers=1, **shape)
+    folder = jina_checkpoints.embedding(tmp_path / name, num_attention_heads=8, num_hidden_layers=1, **shape)
     with Embedder.local(folder, dtype="float32", device="cpu") as ours:
         assert ours.profile.name == f"jinaai/{name}"
         np.testing.assert_allclose(ours.embed_queries(["quick fox"]), expected(folder, ["quick fox"]), atol=1e-5)
 
 
 def test_sentence_transformers_files_are_followed(texts: list[str], tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "mine")
+    folder = jina_checkpoints.embedding(tmp_path / "mine")
     checkpoints.sentence_transformers_files(
         folder, pooling="mean", size=48, normalize=False, reader={"max_seq_length": 40}
     )
@@ -201,7 +202,7 @@ def test_sentence_transformers_files_are_followed(texts: list[str], tmp_path: Pa
 
 
 def test_weights_saved_with_a_head_in_parts_and_in_half_precision_load(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny")
+    folder = jina_checkpoints.embedding(tmp_path / "tiny")
     weights = {f"bert.{name}": tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
     weights |= {"cls.predictions.bias": torch.zeros(320), "cls.predictions.transform.dense.bias": torch.zeros(48)}
     (folder / "model.safetensors").unlink()
@@ -234,21 +235,21 @@ def rename(folder: Path, old: str, new: str | None) -> None:
     ("old", "new"), [("layer_norm_q", "norm_query"), ("layer_norm_1", None), ("mlp.down_layer", "mlp.wo")]
 )
 def test_a_layout_that_is_not_known_is_refused_with_what_differs(old: str, new: str | None, tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "other", layout="qk_post_norm")
+    folder = jina_checkpoints.embedding(tmp_path / "other", layout="qk_post_norm")
     rename(folder, old, new)
     assert old in refusal(folder)
     assert "Embedder.served" in refusal(folder)
 
 
 def test_the_code_of_base_es_is_refused_whatever_its_weights_are_called(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "jina-embeddings-v2-base-es", layout="qk_post_norm")
+    folder = jina_checkpoints.embedding(tmp_path / "jina-embeddings-v2-base-es", layout="qk_post_norm")
     repo = "jinaai/jina-bert-v2-qk-devlin-norm-1e-2"
     checkpoints.edit_json(folder / "config.json", auto_map={"AutoModel": f"{repo}--modeling_bert.JinaBertModel"})
     assert repo in refusal(folder)
 
 
 def test_code_beside_the_weights_changes_nothing(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny")
+    folder = jina_checkpoints.embedding(tmp_path / "tiny")
     (folder / "modeling_bert.py").write_text("raise SystemExit")
     checkpoints.edit_json(folder / "config.json", auto_map={"AutoModel": "modeling_bert.JinaBertModel"})
     with Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN) as ours:
@@ -259,32 +260,32 @@ def test_code_beside_the_weights_changes_nothing(tmp_path: Path) -> None:
     "change", [{"feed_forward_type": "original"}, {"feed_forward_type": None}, {"position_embedding_type": "absolute"}]
 )
 def test_settings_that_are_not_known_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "other")
+    folder = jina_checkpoints.embedding(tmp_path / "other")
     checkpoints.edit_json(folder / "config.json", **change)
     assert next(iter(change)) in refusal(folder)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_checkpoint_whose_config_hides_it_is_not_loaded_as_plain_bert(layout: str, tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "hidden", layout=layout)
+    folder = jina_checkpoints.embedding(tmp_path / "hidden", layout=layout)
     checkpoints.edit_json(folder / "config.json", feed_forward_type=None, position_embedding_type=None, auto_map=None)
     assert "no place for" in refusal(folder)
 
 
 def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny")
+    folder = jina_checkpoints.embedding(tmp_path / "tiny")
     rename(folder, "layer.1.mlp.wo", None)
     assert "missing" in refusal(folder)
 
 
 def test_weights_without_the_unused_pooler_load(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "tiny")
+    folder = jina_checkpoints.embedding(tmp_path / "tiny")
     rename(folder, "pooler", None)
     with Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN) as ours:
         np.testing.assert_allclose(ours.embed_documents(["fox"]), expected(folder, ["fox"]), atol=1e-5)
 
 
 def test_a_jina_bert_cross_encoder_is_refused(tmp_path: Path) -> None:
-    folder = checkpoints.jina_bert(tmp_path / "reranker", architectures=["JinaBertForSequenceClassification"])
+    folder = jina_checkpoints.embedding(tmp_path / "reranker", architectures=["JinaBertForSequenceClassification"])
     with pytest.raises(ModelLoadError, match=r"JinaBERT.*Reranker\.served"):
         Reranker.local(folder, device="cpu")

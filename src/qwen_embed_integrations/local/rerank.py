@@ -71,21 +71,19 @@ class LocalRerankEngine(LocalEngine):
                 "reranker. Serve it where its own code runs, and use Reranker.served."
             )
         known = profile or _read_profile(files)
-        if known.method == "token_logits" and files.model_type != "qwen3":
-            raise ModelLoadError(
-                f"`model` {files.name!r} is prompted piece by piece, which this version does not do in process yet. "
-                "Serve it and use Reranker.served."
-            )
         tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=long_text)
         if known.method == "token_logits":
             classifies = str((files.config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
             auto_class = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
             loaded = load_model(auto_class, files, device=place, dtype=precision)
+            if classifies:
+                _require_one_label(files, loaded)
             compute = _token_logits(loaded, _head(loaded, known, tokenizer), tokenizer.pad)
             pair: Pairing = partial(_prompts, known, tokenizer)
         else:
             loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision, packs=False)
-            _require_plain_pairs(files, loaded)
+            _require_plain_pairs(files)
+            _require_one_label(files, loaded)
             typed = "token_type_ids" in tokenizer.raw.model_input_names
             compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)
             pair = partial(_pairs, tokenizer)
@@ -167,25 +165,30 @@ def _prompts(
     instruction: str | None,
     documents: Sequence[str],
 ) -> Tokens:
-    # As in the official recipe (QwenLM/Qwen3-Embedding README): prefix and suffix are tokenized apart, and only what
-    # stands between them is cut.
-    lead = profile.lead(query, instruction).removeprefix(profile.prefix)
-    tail = profile.tail.removesuffix(profile.suffix)
-    opening, closing, asked = (
-        tokenizer.raw.encode(part, add_special_tokens=False) for part in (profile.prefix, profile.suffix, lead)
+    # As in the official recipes (QwenLM/Qwen3-Embedding README, mixedbread-ai/mxbai-rerank mxbai_rerank_v2.py): the
+    # prompt's pieces are tokenized apart, and only the one that holds the document is cut.
+    before, after = profile.pieces(query, instruction)
+    *opening, lead = before
+    tail, *closing = after
+    head, asked, end = (
+        [token for piece in pieces for token in tokenizer.raw.encode(piece, add_special_tokens=False)]
+        for pieces in (opening, [lead], closing)
     )
-    if len(opening) + len(asked) + len(closing) >= tokenizer.max_tokens:
+    taken = len(head) + len(asked) + len(end)
+    if taken >= tokenizer.max_tokens:
         raise InvalidInputError(
-            f"`query` and the prompt around it have {len(opening) + len(asked) + len(closing)} tokens; the model reads "
-            f"{tokenizer.max_tokens}, so nothing of a document would be left. Shorten the query.",
+            f"`query` and the prompt around it have {taken} tokens; the model reads {tokenizer.max_tokens}, so nothing "
+            "of a document would be left. Shorten the query.",
             parameter="query",
         )
     bodies = tokenizer.encode(
         [lead + document + tail for document in documents],
-        reserved=len(opening) + len(closing),
+        reserved=len(head) + len(end),
         parameter="documents",
+        # In a prompt of many pieces this is one among others, and nothing ends with it.
+        special_tokens=isinstance(profile.body, str),
     )
-    return Tokens([opening + body + closing for body in bodies.sequences], bodies.shortened)
+    return Tokens([head + body + end for body in bodies.sequences], bodies.shortened)
 
 
 # --- a classification head over the pair -------------------------------------------------------------------------
@@ -220,7 +223,7 @@ def _activation(files: CheckpointFiles) -> Callable[[torch.Tensor], torch.Tensor
     return made
 
 
-def _require_plain_pairs(files: CheckpointFiles, model: PreTrainedModel) -> None:
+def _require_plain_pairs(files: CheckpointFiles) -> None:
     own = files.read_json("config_sentence_transformers.json") or {}
     prompt = (own.get("prompts") or {}).get(own.get("default_prompt_name"))
     if prompt:
@@ -228,6 +231,9 @@ def _require_plain_pairs(files: CheckpointFiles, model: PreTrainedModel) -> None
             f"`model` {files.name!r} puts the prompt {prompt!r} before its pairs, which is not supported for "
             "cross-encoders."
         )
+
+
+def _require_one_label(files: CheckpointFiles, model: PreTrainedModel) -> None:
     if model.config.num_labels != 1:
         raise ModelLoadError(
             f"`model` {files.name!r} classifies into {model.config.num_labels} labels; a reranker has one."
