@@ -111,7 +111,7 @@ def test_a_folder_that_does_not_say_how_to_pool_needs_a_profile(tmp_path: Path) 
 
 
 def test_an_embedding_model_is_no_reranker(bert: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"Embedder\.local"):
+    with pytest.raises(ModelLoadError, match=r"Embedder\.local, or Reranker\.over"):
         Reranker.local(bert, device="cpu")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qwen_embed_integrations.langchain.rerank import RerankerCompressor
+from qwen_embed_integrations.langchain.rerank import ModelRerank
 from qwen_embed_integrations.langchain.settings import ServedSettings
 from qwen_embed_integrations.reranker import Reranker
 
 
-class ServedRerank(RerankerCompressor, ServedSettings):
+class ServedRerank(ModelRerank, ServedSettings):
     """Rerank through SGLang, vLLM, TEI, or a server with Cohere's form of request.
 
     Example:

@@ -106,7 +106,10 @@ def _read_profile(files: CheckpointFiles) -> RerankProfile:
     modules = files.read_json("modules.json") or ()
     pools = any(str(module.get("type", "")).endswith("Pooling") for module in modules)
     if isinstance(found, ModelProfile) or (found is None and pools):
-        raise ModelLoadError(f"`model` {files.name!r} is an embedding model; use Embedder.local.")
+        raise ModelLoadError(
+            f"`model` {files.name!r} is an embedding model; use Embedder.local, or "
+            "Reranker.over(Embedder.local(...)) to rerank by its vectors."
+        )
     if found is not None:
         return found
     architecture = str((files.config.get("architectures") or [""])[0])

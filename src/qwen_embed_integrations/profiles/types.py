@@ -9,7 +9,7 @@ from qwen_embed_integrations.errors import InvalidInputError
 
 Role = Literal["query", "document"]
 Pooling = Literal["last", "cls", "mean"]
-RerankMethod = Literal["token_logits", "cross_encoder"]
+RerankMethod = Literal["token_logits", "cross_encoder", "cosine"]
 
 _SLOT = "{instruction}"
 
@@ -137,7 +137,8 @@ class RerankProfile:
     Attributes:
         name: Hub id, or the name a hosted API knows it by.
         method: `"token_logits"` compares two tokens' logits at the last position of a prompt;
-            `"cross_encoder"` reads a sequence-classification head over the pair.
+            `"cross_encoder"` reads a sequence-classification head over the pair; `"cosine"` compares the vectors of an
+            embedding model (`Reranker.over`).
         prefix: Opens the prompt (`token_logits`).
         body: The middle of the prompt, with `{instruction}`, `{query}` and, after both, `{document}`
             (`token_logits`); in pieces where they are tokenized apart.

@@ -50,8 +50,10 @@ class ServerInfo:
             found, wanted = "an embedding model", "a reranker"
         advice = {
             ("sglang", "rerank"): " Qwen3-Reranker is served with its chat template and without --is-embedding.",
-            ("vllm", "rerank"): " vLLM would answer with plain cosine similarities.",
+            ("vllm", "rerank"): " vLLM would answer with plain cosine similarities, without prompts.",
         }.get((self.kind, task), "")
+        if task == "rerank":
+            advice += " To rerank by its vectors, use Reranker.over(Embedder.served(...))."
         raise WrongServerError(f"{url} runs {found} ({self.model}); point `base_url` at {wanted}.{advice}", url=url)
 
 
