@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from llama_index.core.callbacks import CallbackManager
 from pydantic import Field
 
-from qwen_embed_integrations.llama_index.rerank import RerankerPostprocessor
+from qwen_embed_integrations.llama_index.rerank import ModelRerank
 from qwen_embed_integrations.llama_index.settings import ServerSettings, name_of
 from qwen_embed_integrations.reranker import Reranker
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Dialect = Literal["auto", "sglang", "vllm", "tei", "cohere"]
 
 
-class ServedRerank(ServerSettings, RerankerPostprocessor):
+class ServedRerank(ServerSettings, ModelRerank):
     """Rerank nodes through SGLang, vLLM, TEI or another server with a rerank endpoint.
 
     The nodes that are given stay as they are; what comes back is a `RankedNode` for each that is kept, best first.
