@@ -43,7 +43,7 @@ def alibi_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
         layout: Where the sequences lie.
 
     Returns:
-        Shape `(tokens, heads, head size)`. Scores, bias and softmax are float32 in any precision.
+        Shape `(tokens, heads, head size)`. Bias and softmax are float32 in any precision.
     """
     heads, size = query.shape[1:]
     out = torch.empty_like(query)
