@@ -1,11 +1,12 @@
-# `make demo` and `make test` do everything, from a fresh clone on; a second run starts at once.
+# `make demo`, `make test` and `make test-servers` do everything, from a fresh clone on; a second run starts at once.
 VENV ?= .venv
+SERVERS ?= .servers
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: demo test test-low lint docs clean
+.PHONY: demo test test-servers test-low lint docs clean
 
 demo: $(VENV)/.demo  ## a RAG benchmark over Chroma with a real embedding model on real text
 	$(BIN)/qwen-embed bench --data stdlib-code --dimensions 384,128 --output demo
@@ -13,6 +14,10 @@ demo: $(VENV)/.demo  ## a RAG benchmark over Chroma with a real embedding model 
 test: lint  ## everything that must hold before a change lands
 	$(BIN)/python -m pytest -n 2
 	rm -rf dist && $(BIN)/python -m build --quiet && $(BIN)/twine check --strict dist/*
+
+test-servers: $(VENV)/.dev $(SERVERS)/sglang/.installed $(SERVERS)/vllm/.installed  ## real SGLang and vLLM, on the CPU
+	QWEN_EMBED_TEST_SGLANG_PYTHON=$(SERVERS)/sglang/bin/python QWEN_EMBED_TEST_VLLM_PYTHON=$(SERVERS)/vllm/bin/python \
+		$(BIN)/python -m pytest tests/servers -p no:xdist -p no:randomly --timeout 300
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -29,7 +34,7 @@ test-low:  ## the unit tests with the oldest dependencies
 	.venv-low/bin/python -m pytest -n 2
 
 clean:
-	rm -rf .venv .venv-low dist site demo bench-results
+	rm -rf .venv .venv-low .servers dist site demo bench-results
 
 $(VENV)/.pip:
 	python3 -m venv $(VENV)
@@ -45,4 +50,9 @@ $(VENV)/.demo: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml $(CONSTRAINTS)
 	@echo 'Installing; torch is the big one ...'
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[all]' --group dev
+	touch $@
+
+$(SERVERS)/%/.installed: tests/servers/install.py $(wildcard tests/servers/stubs/*/*.py) | $(VENV)/.pip
+	@echo 'Installing a server, $*; some minutes ...'
+	$(BIN)/python tests/servers/install.py $* $(@D)
 	touch $@

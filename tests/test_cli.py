@@ -95,6 +95,7 @@ def test_help_names_the_commands() -> None:
     output = run("--help")
     assert "models" in output
     assert "bench" in output
+    assert "serve" in output
 
 
 def test_a_wrong_option_is_a_usage_error() -> None:
@@ -146,5 +147,18 @@ def test_a_missing_extra_is_one_line_with_the_pip_command(missing: str) -> None:
     )
     assert result.returncode == 1
     assert result.stderr == (
-        f"qwen-embed: `{missing}` is not installed. Run: pip install 'qwen-embed-integrations[benchmark]'\n"
+        f"qwen-embed: `{missing}` is not installed. Run: pip install 'qwen-embed-integrations[cli]'\n"
     )
+
+
+def test_serve_needs_no_more_than_the_cli_extra() -> None:
+    blocked = ("torch", "transformers", "chromadb", "langchain_core", "llama_index", "scipy", "jinja2", "matplotlib")
+    result = run_python(
+        f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
+        "from qwen_embed_integrations.cli import main\nmain()",
+        "serve",
+        "Qwen/Qwen3-Embedding-0.6B",
+        "--dry-run",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--is-embedding" in result.stdout

@@ -13,7 +13,6 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import pytest
 import typer
 from langchain_core.load import loads
@@ -234,20 +233,6 @@ def test_the_rooms_of_the_architecture_page_are_those_of_the_package() -> None:
     package = Path(qwen_embed_integrations.__file__).parent
     rooms = {entry.name for entry in package.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
     assert named == rooms - {"__init__.py"}
-
-
-@pytest.mark.parametrize("size", ["0.6B", "4B", "8B"])
-def test_the_chat_template_for_sglang_renders_the_rerank_prompt_of_the_profile(size: str) -> None:
-    # As SGLang does: newlines at the ends stripped, a written \n made a newline.
-    text = (DOCS / "qwen3_reranker.jinja").read_text(encoding="utf-8").strip("\n").replace("\\n", "\n")
-    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False).from_string(text)  # noqa: S701 a prompt, no HTML
-    messages = [{"role": "user", "content": "who?\n{x}"}, {"role": "user", "content": " <b>He</b>\n"}]
-    profile = profile_for(f"Qwen/Qwen3-Reranker-{size}")
-    assert isinstance(profile, RerankProfile)
-    expected = profile.lead("who?\n{x}") + " <b>He</b>\n" + profile.tail
-    assert template.render(messages=messages) == expected
-    own = profile.lead("who?\n{x}", "Judge it") + " <b>He</b>\n" + profile.tail
-    assert template.render(messages=messages, instruct="Judge it") == own
 
 
 # --- pages and links ---------------------------------------------------------------------------------------------

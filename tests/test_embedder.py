@@ -318,3 +318,10 @@ def test_the_representation_says_model_and_size_and_no_secret(make: Make) -> Non
 def test_an_embedder_cannot_be_copied_with_its_connections(make: Make, duplicate: Callable[[Embedder], Any]) -> None:
     with pytest.raises(TypeError, match="pickle what it was made from"):
         duplicate(make())
+
+
+@pytest.mark.parametrize("role", ["documents", "Query", None])
+def test_a_role_that_is_none_is_refused_rather_than_read_as_a_query(make: Make, role: Any) -> None:
+    with pytest.raises(InvalidInputError, match="`role` is") as caught:
+        make().embed_lists(["a"], role)
+    assert caught.value.parameter == "role"

@@ -42,13 +42,17 @@ def build_app() -> "typer.Typer":
     Raises:
         MissingExtraError: If typer is not installed.
     """
-    require("typer", extra="benchmark")
+    require("typer", extra="cli")
     import typer  # noqa: PLC0415 may be missing
 
-    from qwen_embed_integrations.benchmark.command import bench  # noqa: PLC0415 imports typer
+    # These import typer.
+    from qwen_embed_integrations.benchmark.command import bench  # noqa: PLC0415
+    from qwen_embed_integrations.serving.doctor.command import doctor  # noqa: PLC0415
+    from qwen_embed_integrations.serving.serve_command import serve  # noqa: PLC0415
 
     app = typer.Typer(
-        help="Qwen3, mxbai and Jina embeddings and rerankers: what the models want, and how well they retrieve.",
+        help="Qwen3, mxbai and Jina embeddings and rerankers: what the models want, how to serve them, and how well "
+        "they retrieve.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -83,6 +87,8 @@ def build_app() -> "typer.Typer":
             _print_tables()
 
     app.command()(bench)
+    app.command()(serve)
+    app.command()(doctor)
     return app
 
 
@@ -92,7 +98,7 @@ def _describe(profile: ModelProfile | RerankProfile) -> dict[str, Any]:
 
 
 def _print_tables() -> None:
-    require("rich", extra="benchmark")
+    require("rich", extra="cli")
     from rich.console import Console  # noqa: PLC0415 may be missing
 
     console = Console()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.engine import Batch, EmbeddingEngine, LongText
     from qwen_embed_integrations.profiles import Role
+    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
     from qwen_embed_integrations.vectors import Float32
 
 AnyCollector = TypeVar("AnyCollector", bound=Collector)
@@ -70,6 +71,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         instruction: str | None = None,
+        dialect: Literal["auto", DialectName] | ServerInfo = "auto",
         batch_size: int = 64,
         max_concurrency: int = 8,
         timeout: float = 60.0,
@@ -88,6 +90,8 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where its name does not tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
+            dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says
+                more, and then nothing is asked.
             batch_size: Texts in one request, at most.
             max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
             timeout: Seconds to wait for the server to say something more.
@@ -115,6 +119,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             known,
             base_url=base_url,
             api_key=api_key,
+            dialect=dialect,
             dimensions=dimensions if known.sends_dimensions else None,
             batch_size=batch_size,
             max_concurrency=max_concurrency,
@@ -288,6 +293,8 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     def _prompts(self, texts: Iterable[str], role: Role, instruction: str | None) -> list[str]:
         check_instruction(instruction)
+        if role not in ("query", "document"):
+            raise InvalidInputError(f"`role` is {role!r}; it must be 'query' or 'document'.", parameter="role")
         prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
         checked = check_texts(texts, parameter="texts")
         return [prefix + text for text in checked] if prefix else checked

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qwen_embed_integrations.engine import LongText, RerankEngine
+    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -68,7 +69,7 @@ class Reranker(OverEngine["RerankEngine"]):
         api_key: str | None = None,
         profile: RerankProfile | None = None,
         instruction: str | None = None,
-        dialect: Literal["auto", "sglang", "vllm", "tei", "cohere"] = "auto",
+        dialect: Literal["auto", DialectName] | ServerInfo = "auto",
         batch_size: int = 64,
         max_concurrency: int = 8,
         timeout: float = 60.0,
@@ -85,7 +86,8 @@ class Reranker(OverEngine["RerankEngine"]):
             api_key: Sent as a bearer token.
             profile: What the model wants, where its name does not tell.
             instruction: Replaces the profile's default instruction.
-            dialect: Form of the request; `"auto"` asks the server what it is.
+            dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says
+                more, and then nothing is asked.
             batch_size: Documents in one request, at most.
             max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
             timeout: Seconds to wait for the server to say something more.
@@ -108,6 +110,7 @@ class Reranker(OverEngine["RerankEngine"]):
         known = profile or _served_profile(model)
         engine = ServedRerankEngine(
             model,
+            default_instruction=known.default_instruction,
             base_url=base_url,
             api_key=api_key,
             dialect=dialect,

@@ -15,7 +15,7 @@ from langchain_core.load import dumpd, dumps, load
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ValidationError
 
-from qwen_embed_integrations import ModelProfile, RerankProfile
+from qwen_embed_integrations import ModelProfile, RerankProfile, ServerInfo
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.langchain import (
     EmbeddingRerank,
@@ -91,6 +91,14 @@ def test_a_dump_loads_back_with_its_secret(kind: type) -> None:
     dumped = json.loads(json.dumps(dumpd(made)))
     assert dumped["kwargs"]["api_key"] == {"lc": 1, "type": "secret", "id": ["QWEN_EMBED_API_KEY"]}
     assert _load(dumped, kind, secrets_map={"QWEN_EMBED_API_KEY": "sk-secret"}) == made
+
+
+@both
+@pytest.mark.parametrize("dialect", ["sglang_router", ServerInfo(kind="tei", max_batch=32)])
+def test_what_was_said_of_the_server_survives_a_dump_and_a_copy(kind: type, dialect: str | ServerInfo) -> None:
+    made = _make(kind, dialect=dialect)
+    assert _load(json.loads(json.dumps(dumpd(made))), kind).dialect == dialect
+    assert made.model_copy(update={"max_retries": 0}).dialect == dialect
 
 
 @both

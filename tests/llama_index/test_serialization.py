@@ -15,7 +15,7 @@ from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from qwen_embed_integrations import ModelProfile, RerankProfile, errors
+from qwen_embed_integrations import ModelProfile, RerankProfile, ServerInfo, errors
 from qwen_embed_integrations.llama_index import ServedEmbedding, ServedRerank
 
 if TYPE_CHECKING:
@@ -104,6 +104,18 @@ def test_from_dict_takes_the_key_again(served: Served) -> None:
     again = ServedEmbedding.from_dict(served(api_key=KEY).to_dict(), api_key=KEY, batch_size=8)
     assert again.api_key is not None
     assert (again.api_key.get_secret_value(), again.batch_size) == (KEY, 8)
+
+
+@pytest.mark.parametrize("dialect", ["sglang_router", ServerInfo(kind="tei", max_batch=32)])
+def test_what_was_said_of_the_server_comes_back(
+    served: Served, reranking: Reranking, dialect: str | ServerInfo
+) -> None:
+    assert ServedEmbedding.from_json(served(dialect=dialect).to_json()).dialect == dialect
+    assert ServedRerank.from_json(reranking(dialect=dialect).to_json()).dialect == dialect
+
+
+def test_what_was_said_of_the_server_is_no_part_of_the_ingestion_key(served: Served) -> None:
+    assert str(served(dialect="tei").to_dict()) == str(served().to_dict())
 
 
 def test_a_reranker_comes_back_from_its_dict(reranking: Reranking) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,9 +31,5 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def texts() -> list[str]:
-    """Texts of 1 to about 60 words, in no order, some of them repeated, with newlines and other scripts."""
-    draw = random.Random(7)
-    spoken = "the quick brown fox jumps over lazy dog search engine yes no query 123 Überraschung 检索"
-    words = [*spoken.split(), "def f(x):\n\n"]
-    made = [" ".join(draw.choices(words, k=draw.choice([1, 2, 3, 5, 8, 20, 60]))) for _ in range(60)]
-    return [*made, made[3], made[3], "x"]
+    """Texts of all sorts."""
+    return checkpoints.sample_texts()

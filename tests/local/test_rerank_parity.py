@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import checkpoints
 from logits import logits_of, scores_of
@@ -19,9 +18,9 @@ from qwen_embed_integrations.errors import (
     TextTooLongError,
     UnknownModelWarning,
 )
+from recipes import official_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 QUERY = "Which planet is known as the Red Planet?"
@@ -32,31 +31,6 @@ DOCUMENTS = [
     "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
     "x",
 ]
-
-
-def official_logits(
-    folder: Path, query: str, documents: Sequence[str], instruction: str, max_length: int = 8192
-) -> np.ndarray:
-    """Return what the README of QwenLM/Qwen3-Embedding takes the softmax of, step by step with transformers."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    prefix = (
-        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-        'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-    )
-    suffix = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-    prefix_tokens = tokenizer.encode(prefix, add_special_tokens=False)
-    suffix_tokens = tokenizer.encode(suffix, add_special_tokens=False)
-    pairs = [f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}" for document in documents]
-    room = max_length - len(prefix_tokens) - len(suffix_tokens)
-    inputs = tokenizer(pairs, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room)
-    inputs["input_ids"] = [prefix_tokens + each + suffix_tokens for each in inputs["input_ids"]]
-    inputs = tokenizer.pad(inputs, padding=True, return_tensors="pt")
-    with torch.no_grad():
-        last = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, -1, :]
-    no, yes = (last[:, tokenizer.convert_tokens_to_ids(word)] for word in ("no", "yes"))
-    found: np.ndarray = (yes - no).numpy()
-    return found
 
 
 @pytest.fixture(scope="session", params=["as on the hub", "appending an end token"])

@@ -105,3 +105,8 @@ def test_headers_must_be_a_mapping() -> None:
 def test_secrets_are_the_key_and_the_headers_longest_first() -> None:
     found = secrets_in("sk-secret", {"X-Token": "token-1", "X-Flag": "1"})
     assert found == ["sk-secret", "token-1"]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "proxy-authorization"])
+def test_what_comes_after_the_scheme_is_a_secret_by_itself(name: str) -> None:
+    assert secrets_in(None, {name: "Bearer sk-secret"}) == ["Bearer sk-secret", "sk-secret"]

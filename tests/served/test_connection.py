@@ -6,7 +6,6 @@ import os
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,20 +61,6 @@ def test_no_more_requests_are_in_flight_than_allowed(server: loopback.Server, em
     server.latency = 0.02
     embedder(batch_size=1, max_concurrency=3).embed_documents(texts_of(30))
     assert server.max_in_flight == 3
-
-
-def test_200_threads_share_one_object_and_its_bound(server: loopback.Server, embedder: Make) -> None:
-    server.latency = 0.002
-    ours = embedder(batch_size=2, max_concurrency=4)
-
-    def work(number: int) -> bool:
-        texts = [f"{number} {at}" for at in range(3)]
-        return np.allclose(ours.embed_documents(texts), tiny.vectors(texts), atol=1e-6)
-
-    with ThreadPoolExecutor(200) as pool:
-        assert all(pool.map(work, range(200)))
-    assert server.max_in_flight <= 4
-    assert ours.usage.requests == 400
 
 
 def test_connections_are_reused(server: loopback.Server, embedder: Make) -> None:

@@ -45,14 +45,6 @@ async def test_no_more_requests_are_in_flight_than_allowed(server: loopback.Serv
     assert server.max_in_flight == 3
 
 
-async def test_2000_tasks_share_one_object_and_its_bound(server: loopback.Server, embedder: Make) -> None:
-    ours = embedder(max_concurrency=8)
-    found = await asyncio.gather(*(ours.aembed_documents([f"task {at}"]) for at in range(2000)))
-    np.testing.assert_allclose(np.concatenate(found), tiny.vectors([f"task {at}" for at in range(2000)]), atol=1e-6)
-    assert server.max_in_flight <= 8
-    assert server.connections <= 16  # an idle one may have to be replaced
-
-
 def test_several_event_loops_one_after_another(embedder: Make) -> None:
     ours = embedder()
     for at in range(4):

@@ -11,7 +11,7 @@ import pytest
 
 import tiny
 from qwen_embed_integrations import errors
-from qwen_embed_integrations.served.failures import from_status, message_of
+from qwen_embed_integrations.served.failures import from_status, message_of, most_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def failing(
 @pytest.mark.parametrize(
     ("status", "kind", "advice"),
     [
-        (401, errors.ServerAuthenticationError, "Check `api_key`"),
+        (401, errors.ServerAuthenticationError, "No `api_key` was given"),
         (403, errors.ServerAuthenticationError, "Check `api_key`"),
         (404, errors.EndpointNotFoundError, "Is `base_url` right"),
         (405, errors.EndpointNotFoundError, "Is `base_url` right"),
@@ -66,6 +66,12 @@ def test_every_status_becomes_one_kind_of_error(
     assert type(caught.value) is kind
     assert caught.value.status == status
     assert "the reason" in str(caught.value)
+
+
+def test_a_401_for_a_key_that_was_given_says_to_check_it(embedder: Make) -> None:
+    with pytest.raises(errors.ServerAuthenticationError, match="Check `api_key`") as caught:
+        embedder(lambda _: (401, {"error": "Unauthorized"}, {}), api_key="sk-wrong").embed_documents(["a"])
+    assert "No `api_key`" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 424, 501])
@@ -216,6 +222,8 @@ def test_the_words_servers_have_for_a_long_text_are_known(message: str) -> None:
         (422, "batch size 64 > maximum allowed batch size 32"),
         (400, "Value error, batch size is invalid, it should not be larger than 10.: input.contents"),
         (422, "List should have at most 2048 items after validation, not 4000"),
+        (400, "Invalid 'input': array too long. Expected an array with maximum length 2048, but got 3000 instead."),
+        (400, "Requested 383018 tokens, max 300000 tokens per request"),
     ],
 )
 def test_the_words_servers_have_for_too_many_texts_are_known(status: int, message: str) -> None:
@@ -223,6 +231,24 @@ def test_the_words_servers_have_for_too_many_texts_are_known(status: int, messag
     assert isinstance(refusal, errors.RequestRefusedError)
     assert refusal.too_many
     assert not refusal.too_long
+
+
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        ("batch size 64 > maximum allowed batch size 32", 32),
+        ("Value error, batch size is invalid, it should not be larger than 10.: input.contents", 10),
+        ("List should have at most 2048 items after validation, not 4000", 2048),
+        ("Expected an array with maximum length 2048, but got 3000: array too long", 2048),
+        ("Requested 383018 tokens, max 300000 tokens per request", None),
+        ("too many inputs", None),
+        ("String should have at most 122880 characters", None),
+    ],
+)
+def test_the_number_of_texts_a_refusal_allows_is_read(message: str, number: int | None) -> None:
+    refusal = from_status(422, f'{{"error": "{message}"}}', "http://h/v1/embeddings")
+    assert isinstance(refusal, errors.RequestRefusedError)
+    assert most_texts(refusal) == number
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from qwen_embed_integrations.errors import (
     BadReplyError,
+    LongTextWarning,
     QwenEmbedError,
     RequestRefusedError,
     ServerAuthenticationError,
@@ -111,8 +112,8 @@ def test_a_refusal_in_an_unknown_language_still_finds_the_texts(embedder: Make) 
     [
         (413, "Payload Too Large"),
         (422, "batch size 64 > maximum allowed batch size 32"),
-        (400, "Value error, batch size is invalid, it should not be larger than 10.: input.contents"),
         (422, "List should have at most 2048 items after validation"),
+        (400, "Requested 383018 tokens, max 300000 tokens per request"),
         (400, "too many inputs"),
         (400, "数组过长"),
     ],
@@ -123,6 +124,41 @@ def test_too_many_texts_are_sent_in_halves(server: loopback.Server, embedder: Ma
     found = embedder(lambda batch: refusal if len(batch) > 32 else None).embed_documents(texts)
     np.testing.assert_allclose(found, tiny.vectors(texts), atol=1e-6)
     assert sorted(len(request.body["input"]) for request in server.posted())[-3:] == [32, 32, 64]
+
+
+def test_a_number_that_a_refusal_names_is_kept_to_at_once(server: loopback.Server, embedder: Make) -> None:
+    texts = texts_of(25)
+    refusal = (400, {"error": "batch size is invalid, it should not be larger than 10.: input.contents"}, {})
+    found = embedder(lambda batch: refusal if len(batch) > 10 else None).embed_documents(texts)
+    np.testing.assert_allclose(found, tiny.vectors(texts), atol=1e-6)
+    assert [len(request.body["input"]) for request in server.posted()] == [25, 10, 10, 5]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kept"),
+    [
+        ((422, {"error": "batch size 64 > maximum allowed batch size 24"}, {}), 24),
+        ((413, b"Payload Too Large", {"content-type": "text/plain"}), 16),
+    ],
+)
+def test_a_limit_that_was_run_into_is_kept_to_from_then_on(
+    server: loopback.Server, embedder: Make, refusal: loopback.Answer, kept: int
+) -> None:
+    ours = embedder(lambda batch: refusal if len(batch) > 24 else None, max_concurrency=1)
+    ours.embed_documents(texts_of(64))
+    server.requests.clear()
+    ours.embed_documents(texts_of(64))
+    assert max(len(request.body["input"]) for request in server.posted()) == kept
+
+
+def test_one_bulky_text_does_not_make_later_requests_small(server: loopback.Server, embedder: Make) -> None:
+    refusal = (413, b"Payload Too Large", {"content-type": "text/plain"})
+    ours = embedder(lambda batch: refusal if sum(map(len, batch)) > 5000 else None)
+    with pytest.warns(LongTextWarning):
+        ours.embed_documents([*texts_of(31), "w" * 9000])
+    server.requests.clear()
+    ours.embed_documents(texts_of(64))
+    assert [len(request.body["input"]) for request in server.posted()] == [64]
 
 
 def test_texts_too_bulky_together_are_sent_in_halves(embedder: Make) -> None:

@@ -1,9 +1,7 @@
-"""Replies recorded from real servers (SGLang 0.5.23, vLLM 0.33.0), replayed word for word."""
+"""Replies recorded from real servers (SGLang 0.5.23, vLLM 0.32.0), replayed word for word."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,25 +25,6 @@ if TYPE_CHECKING:
 PROFILE = ModelProfile(name="tiny-qwen3", dimensions=16)
 TEXTS = ["Hello world!", "yes"]
 QUERY, DOCUMENTS = "search engine", ["the quick brown fox", "yes no query", "retrieval search engine"]
-
-
-@pytest.fixture
-def replay(server: loopback.Server) -> Replay:
-    """Play a recorded server; of several replies to the same request, those that are named."""
-
-    def play(name: str, *names: str) -> Recorded:
-        recorded: Recorded = json.loads((Path(__file__).parent / "wire" / f"{name}.json").read_text("utf-8"))
-        gets = [each for each in recorded.values() if each["method"] == "GET"]
-        replies = {(each["method"], each["path"]): each for each in [*gets, *(recorded[each] for each in names)]}
-
-        def answer(request: loopback.Request) -> loopback.Answer:
-            found = replies.get((request.method, request.path))
-            return (found["status"], found["response"], {}) if found else (404, {"detail": "Not Found"}, {})
-
-        server.reply(answer)
-        return recorded
-
-    return play
 
 
 @pytest.fixture
@@ -109,6 +88,22 @@ def test_a_recorded_reranker_asked_to_embed_is_named(replay: Replay, embedder: E
     replay(server_name, "embeddings")
     with pytest.raises(WrongServerError, match="reranker"):
         embedder.embed_documents(TEXTS)
+
+
+def test_sglangs_false_lead_for_a_reranker_without_its_template_is_set_right(
+    replay: Replay, server: loopback.Server, reranker: Reranker
+) -> None:
+    refusal = replay("sglang_reranker")["embeddings"]
+    questions = server._override
+    server.reply(
+        lambda request: (
+            (refusal["status"], refusal["response"], {})
+            if request.path == "/v1/rerank"
+            else questions and questions(request)
+        )
+    )
+    with pytest.raises(WrongServerError, match="serves it with its chat template, and without --is-embedding"):
+        reranker.rerank(QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("server_name", ["sglang_embedding", "vllm_embedding"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,15 @@ QWEN3_PROMPTS = {
     "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
     "document": "",
 }
+
+
+def sample_texts() -> list[str]:
+    """Texts of 1 to about 60 words, in no order, some of them repeated, with newlines and other scripts."""
+    draw = random.Random(7)
+    spoken = "the quick brown fox jumps over lazy dog search engine yes no query 123 Überraschung 检索"
+    words = [*spoken.split(), "def f(x):\n\n"]
+    made = [" ".join(draw.choices(words, k=draw.choice([1, 2, 3, 5, 8, 20, 60]))) for _ in range(60)]
+    return [*made, made[3], made[3], "x"]
 
 
 # How Qwen's tokenizer splits before it merges: newlines stay with the punctuation or the blanks before them.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_embed_integrations.extras import require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -32,10 +33,10 @@ _PACKAGES = (
 _MIB = 2**20
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the installed packages that shape the numbers."""
+def versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of those packages that are installed."""
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from qwen_embed_integrations.langchain.rerank import ModelRerank
 from qwen_embed_integrations.langchain.settings import ServedSettings
 from qwen_embed_integrations.reranker import Reranker
 
 
 class ServedRerank(ModelRerank, ServedSettings):
-    """Rerank through SGLang, vLLM, TEI, or a server with Cohere's form of request.
+    """Rerank through SGLang, vLLM, TEI, Infinity, llama.cpp or an API that reranks.
 
     Example:
         ```python
@@ -23,8 +21,5 @@ class ServedRerank(ModelRerank, ServedSettings):
         WrongServerError: If `model` is an embedding model.
     """
 
-    dialect: Literal["auto", "sglang", "vllm", "tei", "cohere"] = "auto"
-    """Form of the request; `"auto"` asks the server what it is."""
-
     def _build(self) -> Reranker:
-        return Reranker.served(self.model, instruction=self.instruction, dialect=self.dialect, **self._served())
+        return Reranker.served(self.model, instruction=self.instruction, **self._served())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.load.serializable import Serializable
 from langchain_core.utils import secret_from_env
@@ -15,6 +15,7 @@ from qwen_embed_integrations.built import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 as above
+from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +100,8 @@ class ServedSettings(Settings):
     """Address up to and including `/v1`. Read from `QWEN_EMBED_BASE_URL` where not given."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("QWEN_EMBED_API_KEY", default=None))
     """Sent as a bearer token. Read from `QWEN_EMBED_API_KEY` where not given."""
+    dialect: Literal["auto", DialectName] | ServerInfo = "auto"
+    """What the server is, where it is not to be recognised; a `ServerInfo` says more, and then nothing is asked."""
     batch_size: int = 64
     """Texts in one request, at most."""
     max_concurrency: int = 8
@@ -115,10 +118,17 @@ class ServedSettings(Settings):
         """Dump the key as a reference to this secret."""
         return {"api_key": "QWEN_EMBED_API_KEY"}
 
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What LangChain cannot dump by itself."""
+        stated = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
+        return {**super().lc_attributes, **stated}
+
     def _served(self) -> dict[str, Any]:
         """Return the arguments that served embedders and rerankers share."""
         return {
             "base_url": self.base_url,
+            "dialect": self.dialect,
             "api_key": (self.api_key and self.api_key.get_secret_value()) or None,
             "profile": self.profile,
             "batch_size": self.batch_size,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from qwen_embed_integrations.engine import LongText
+    from qwen_embed_integrations.llama_index.settings import Dialect
     from qwen_embed_integrations.profiles import ModelProfile
 
 EncodingFormat = Literal["auto", "base64", "float"]
@@ -40,6 +41,8 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         profile: What the model wants, where its name does not tell.
         dimensions: Size of the vectors; None for the model's own.
         query_instruction: Replaces the profile's default instruction for queries.
+        dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says more,
+            and then nothing is asked.
         batch_size: Texts in one request, at most.
         max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
         timeout: Seconds to wait for the server to say something more.
@@ -72,6 +75,7 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         query_instruction: str | None = None,
+        dialect: Dialect = "auto",
         batch_size: int = 64,
         max_concurrency: int = 8,
         timeout: float = 60.0,
@@ -94,6 +98,7 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
             profile=profile,
             dimensions=dimensions,
             query_instruction=query_instruction,
+            dialect=dialect,
             batch_size=batch_size,
             max_concurrency=max_concurrency,
             timeout=timeout,

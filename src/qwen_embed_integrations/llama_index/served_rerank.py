@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from llama_index.core.callbacks import CallbackManager
-from pydantic import Field
 
 from qwen_embed_integrations.llama_index.rerank import ModelRerank
 from qwen_embed_integrations.llama_index.settings import ServerSettings, name_of
@@ -15,13 +14,12 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from qwen_embed_integrations.engine import LongText
+    from qwen_embed_integrations.llama_index.settings import Dialect
     from qwen_embed_integrations.profiles import RerankProfile
-
-Dialect = Literal["auto", "sglang", "vllm", "tei", "cohere"]
 
 
 class ServedRerank(ServerSettings, ModelRerank):
-    """Rerank nodes through SGLang, vLLM, TEI or another server with a rerank endpoint.
+    """Rerank nodes through SGLang, vLLM, TEI, Infinity, llama.cpp or an API that reranks.
 
     The nodes that are given stay as they are; what comes back is a `RankedNode` for each that is kept, best first.
 
@@ -40,7 +38,8 @@ class ServedRerank(ServerSettings, ModelRerank):
         score_threshold: Leaves out nodes that score lower.
         instruction: Replaces the profile's default instruction.
         profile: What the model wants, where its name does not tell.
-        dialect: Form of the request; `"auto"` asks the server what it is.
+        dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says more,
+            and then nothing is asked.
         batch_size: Documents in one request, at most.
         max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
         timeout: Seconds to wait for the server to say something more.
@@ -54,8 +53,6 @@ class ServedRerank(ServerSettings, ModelRerank):
         InvalidInputError: If an argument cannot be used. Nothing is sent before the first use.
         WrongServerError: If `model` is an embedding model.
     """
-
-    dialect: Dialect = Field(frozen=True)
 
     def __init__(
         self,
@@ -102,6 +99,4 @@ class ServedRerank(ServerSettings, ModelRerank):
         return "ServedRerank"
 
     def _build(self) -> Reranker:
-        return Reranker.served(
-            self.model, profile=self.profile, instruction=self.instruction, dialect=self.dialect, **self._served()
-        )
+        return Reranker.served(self.model, profile=self.profile, instruction=self.instruction, **self._served())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from qwen_embed_integrations.built import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from qwen_embed_integrations.engine import Usage
+
+
+# What `dialect` may be.
+Dialect = Literal["auto", DialectName] | ServerInfo
 
 
 class CoreSettings(BaseModel):
@@ -94,6 +99,7 @@ class ServerSettings(CoreSettings):
 
     base_url: str = Field(frozen=True)
     api_key: SecretStr | None = Field(frozen=True, exclude=True)
+    dialect: Dialect = Field(frozen=True)
     batch_size: int = Field(frozen=True, exclude=True)
     max_concurrency: int = Field(frozen=True, exclude=True)
     timeout: float = Field(frozen=True, exclude=True)
@@ -109,6 +115,7 @@ class ServerSettings(CoreSettings):
         return {
             "base_url": self.base_url,
             "api_key": self.api_key and self.api_key.get_secret_value(),
+            "dialect": self.dialect,
             "batch_size": self.batch_size,
             "max_concurrency": self.max_concurrency,
             "timeout": self.timeout,

@@ -13,6 +13,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 # Shorter header values are no secrets, and blanking them out would make messages unreadable.
 _SHORTEST_SECRET = 4
+_KEY_HEADERS = {"authorization", "proxy-authorization"}
 
 
 def normalize_base_url(base_url: str) -> str:
@@ -46,12 +47,17 @@ def normalize_base_url(base_url: str) -> str:
             "`base_url` holds a query (after `?`), which requests would not carry; leave it out.", parameter="base_url"
         )
     path = parts.path.rstrip("/")
-    for endpoint in ("/embeddings", "/rerank"):
+    for endpoint in ("/embeddings", "/rerank", "/reranks", "/reranking"):
         if path.endswith(endpoint):
             raise InvalidInputError(
                 f"`base_url` ends in {endpoint}; leave that out, it is added for each request.", parameter="base_url"
             )
     return urlunsplit(parts._replace(path=path or "/v1", fragment=""))
+
+
+def root_of(base_url: str) -> str:
+    """Return an address without `/v1`; behind a proxy, what comes before it stays."""
+    return base_url.removesuffix("/v1")
 
 
 def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None) -> dict[str, str]:
@@ -96,7 +102,9 @@ def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None
 
 def secrets_in(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
     """Return what must never show in a message: the key and the headers' values."""
-    found = {secret for secret in (api_key or "", *headers.values()) if len(secret) >= _SHORTEST_SECRET}
+    # Servers echo a key without the scheme before it.
+    bare = [value.partition(" ")[2].strip() for name, value in headers.items() if name.lower() in _KEY_HEADERS]
+    found = {secret for secret in (api_key or "", *headers.values(), *bare) if len(secret) >= _SHORTEST_SECRET}
     # The longest first: one may be part of another.
     return sorted(found, key=len, reverse=True)
 

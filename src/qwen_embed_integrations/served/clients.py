@@ -44,7 +44,7 @@ class Clients:
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.
-            "api_key": api_key or "EMPTY",
+            "api_key": api_key or failures.NO_KEY,
             "timeout": timeout,
             "max_retries": max_retries,
             "default_headers": headers,

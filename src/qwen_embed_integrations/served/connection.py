@@ -81,11 +81,6 @@ class Connection:
         self._threads: _Threads | None = None
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
 
-    @property
-    def root_url(self) -> str:
-        """The server's address without `/v1`; behind a proxy, what comes before it stays."""
-        return self.base_url.removesuffix("/v1")
-
     def url(self, path: str) -> str:
         """Return the whole URL of a path, for messages."""
         return path if "://" in path else f"{self.base_url}/{path}"

@@ -1,10 +1,11 @@
-"""Embeddings over OpenAI's API, as SGLang, vLLM, TEI and others speak it."""
+"""Embeddings over HTTP: OpenAI's API, as each server speaks it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from qwen_embed_integrations.errors import EndpointNotFoundError, InvalidInputError
+from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.engine import ServedEngine
 from qwen_embed_integrations.served.flows import Talk, settle
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.engine import Batch
     from qwen_embed_integrations.profiles import ModelProfile
     from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.dialects.base import Embeds
     from qwen_embed_integrations.served.flows import Item
     from qwen_embed_integrations.vectors import Float32
-
-PATH = "embeddings"
 
 
 class ServedEmbeddingEngine(ServedEngine):
@@ -48,13 +48,12 @@ class ServedEmbeddingEngine(ServedEngine):
                 parameter="encoding_format",
             )
         super().__init__(model, batch_size=batch_size, **settings)
-        self.batch_size = min(batch_size, profile.max_batch or batch_size)
+        self.take_at_most(profile.max_batch or batch_size)
         self.identity: dict[str, str | None] = {"model": model}
         self.size = dimensions or profile.dimensions
         self._dimensions = dimensions
-        if encoding_format == "auto":
-            encoding_format = "base64" if profile.base64 else "float"
         self._encoding_format = encoding_format
+        self._model_has_base64 = profile.base64
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Yield vectors in parts."""
@@ -64,25 +63,29 @@ class ServedEmbeddingEngine(ServedEngine):
         """Yield vectors in parts."""
         return self.arun(texts, self._flow)
 
+    @property
+    def _form(self) -> Embeds:
+        return cast("Embeds", self.server.form)
+
     def _flow(self, items: Sequence[Item]) -> Flow[list[Batch]]:
-        try:
-            batches = yield from settle(items, Talk(self._ask, self._read, self.long_text, "texts"))
-        except EndpointNotFoundError:
-            yield from self.server()  # vLLM mounts no such endpoint for a reranker
-            raise
+        batches = yield from self.somewhere(
+            lambda: self._form.paths(self.connection.base_url), partial(self._settle, items)
+        )
         # Asked after the first reply, so that a server that is down is tried, and reported, only once.
-        yield from self.server()
+        yield from self.server.ask(needed=False)
         return batches
 
-    def _ask(self, texts: Sequence[str]) -> Request:
-        # Strings only: token ids would be read with the server's own vocabulary, silently.
-        body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": self._encoding_format}
-        if self._dimensions is not None:
-            body["dimensions"] = self._dimensions
-        return Request(PATH, body)
+    def _settle(self, items: Sequence[Item], path: str) -> Flow[list[Batch]]:
+        return settle(items, Talk(partial(self._ask, path), partial(self._read, path), "texts", self))
 
-    def _read(self, reply: bytes, count: int) -> Float32:
-        said, url = self.parse(reply, PATH), self.connection.url(PATH)
+    def _ask(self, path: str, texts: Sequence[str]) -> Request:
+        form, encoding_format = self._form, self._encoding_format
+        if encoding_format == "auto":
+            encoding_format = "base64" if self._model_has_base64 and form.base64 else "float"
+        return Request(path, form.body(self.model, texts, encoding_format, self._dimensions))
+
+    def _read(self, path: str, reply: bytes, count: int) -> Float32:
+        said, url = self.parse(reply, path), self.connection.url(path)
         rows = read_embeddings(said, count, url, self.size)
         with self._lock:  # several first replies may come at once, and must agree
             size = self.size = self.size or rows.shape[1]

@@ -1,30 +1,29 @@
-"""What served embedding and served reranking share: a connection, batches, usage, and knowing the server."""
+"""What served embedding and served reranking share: a connection, batches, usage, and the place to ask at."""
 
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.checks import check_long_text, check_name, check_whole_number
 from qwen_embed_integrations.engine import Usage
-from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError
+from qwen_embed_integrations.errors import EndpointNotFoundError
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flows import in_batches
-from qwen_embed_integrations.served.probe import ServerInfo, Task, probe
+from qwen_embed_integrations.served.recognition import Recognition
 from qwen_embed_integrations.served.replies import parse_json, tokens_used
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
     from qwen_embed_integrations.engine import Batch, LongText
     from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.flows import Item
+    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo, Task
 
-# Seconds before a server that could not say what it is gets asked again.
-_ASK_AGAIN = 30.0
+T = TypeVar("T")
 
 
 class ServedEngine:
@@ -38,6 +37,7 @@ class ServedEngine:
         *,
         base_url: str,
         api_key: str | None,
+        dialect: Literal["auto", DialectName] | ServerInfo,
         batch_size: int,
         max_concurrency: int,
         timeout: float,
@@ -49,7 +49,6 @@ class ServedEngine:
         check_long_text(long_text)
         check_name(model, parameter="model")
         self.model = model
-        self.batch_size = batch_size
         self.long_text: LongText = long_text
         self.connection = Connection(
             base_url,
@@ -59,8 +58,9 @@ class ServedEngine:
             max_retries=max_retries,
             default_headers=default_headers,
         )
-        self._server: ServerInfo | None = None
-        self._ask_at = 0.0
+        self.server = Recognition(self.connection.base_url, task=self.task, model=model, dialect=dialect)
+        self._batch_size = batch_size
+        self._missing: set[str] = set()
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -69,29 +69,42 @@ class ServedEngine:
         """Tokens and requests so far."""
         return self._usage
 
-    def server(self, *, needed: bool = False) -> Flow[ServerInfo]:
-        """Find out what the server is, and that it is for this.
+    @property
+    def batch_size(self) -> int:
+        """Most texts for the next request, within all limits that are known by now."""
+        return min(self._batch_size, self.server.max_batch or self._batch_size)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text that the model reads, where the server said so."""
+        return self.server.info.max_tokens
+
+    def take_at_most(self, count: int) -> None:
+        """Remember how many texts the server takes at once."""
+        with self._lock:
+            self._batch_size = min(self._batch_size, count)
+
+    def somewhere(self, paths: Callable[[], Sequence[str]], talk: Callable[[str], Flow[T]]) -> Flow[T]:
+        """Do this at the first of the paths that the server has.
 
         Args:
-            needed: Whether nothing can be done without an answer.
+            paths: The paths, which may be others once the server has said what it is.
+            talk: What to do at a path.
         """
-        if self._server is not None:
-            return self._server
-        if not needed and time.monotonic() < self._ask_at:
-            return ServerInfo()
-        try:
-            found = yield from probe(self.connection.root_url)
-        except (ServerBusyError, ServerConnectionError) as error:
-            if needed and isinstance(error, ServerBusyError):
-                # It will say, with the patience that any request gets.
-                found = yield from probe(self.connection.root_url, optional=False)
+        tried: set[str] = set()
+        while True:
+            path = next(path for path in paths() if path not in tried | self._missing)
+            try:
+                done = yield from talk(path)
+            except EndpointNotFoundError:
+                tried.add(path)
+                # Infinity may have it elsewhere, and vLLM mounts none for a model of another kind.
+                yield from self.server.ask(needed=True)
+                if tried | self._missing >= set(paths()):
+                    raise
             else:
-                # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
-                self._ask_at = time.monotonic() + _ASK_AGAIN
-                return ServerInfo()
-        found.require(self.task, self.connection.base_url)
-        self._server = found
-        return found
+                self._missing |= tried
+                return done
 
     def parse(self, reply: bytes, path: str) -> Any:
         """Return what a reply says, counting what it cost."""
@@ -102,14 +115,14 @@ class ServedEngine:
 
     def run(self, texts: Sequence[str], flow: Callable[[Sequence[Item]], Flow[list[Batch]]]) -> Iterator[Batch]:
         """Run a flow over the texts, a batch at a time."""
-        for batches in self.connection.run(map(flow, in_batches(texts, self.batch_size))):
+        for batches in self.connection.run(map(flow, in_batches(texts, self))):
             yield from batches
 
     async def arun(
         self, texts: Sequence[str], flow: Callable[[Sequence[Item]], Flow[list[Batch]]]
     ) -> AsyncGenerator[Batch, None]:
         """Run a flow over the texts, a batch at a time."""
-        async with aclosing(self.connection.arun(map(flow, in_batches(texts, self.batch_size)))) as parts:
+        async with aclosing(self.connection.arun(map(flow, in_batches(texts, self)))) as parts:
             async for batches in parts:
                 for batch in batches:
                     yield batch

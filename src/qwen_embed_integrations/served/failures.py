@@ -19,7 +19,7 @@ from qwen_embed_integrations.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _SHOWN = 500
 
@@ -31,23 +31,38 @@ _NOT_FOR_THIS = 501
 _TOO_LONG_AS_500 = re.compile(r"too large to process", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"longer than the model's context|maximum context length|too large to process|maximum input length"
-    r"|must have less than|range of input length|exceeds? (the )?(max|context|available context)|too long"
+    r"|must have less than|range of input length|exceeds? (the )?(max|context|available context)|(?<!array )too long"
     r"|larger than the max(imum)? context|at most \d+ characters",
     re.IGNORECASE,
 )
-_TOO_MANY = re.compile(r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)", re.IGNORECASE)
+_TOO_MANY = re.compile(
+    # OpenAI adds up the tokens of a request, and says "array too long" of more than 2048 texts.
+    r"batch size|at most \d+ (items|texts|inputs)|too many (inputs|texts|items)|array too long|tokens per request",
+    re.IGNORECASE,
+)
+_MOST_TEXTS = re.compile(
+    r"maximum allowed batch size (\d+)|should not be larger than (\d+)|at most (\d+) (?:items|texts|inputs)"
+    r"|array with maximum length (\d+)",
+    re.IGNORECASE,
+)
+# What a request carries where no key was given; keyless servers ignore it.
+NO_KEY = "EMPTY"
 
 
 def message_of(body: str) -> str:
     """Return what a server meant to say, whichever shape it says it in."""
+    return _meant(body)[:_SHOWN]
+
+
+def _meant(body: str) -> str:
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        return " ".join(body.split())[:_SHOWN]
+        return " ".join(body.split())
     for key in ("error", "message", "detail"):
         if isinstance(said, dict) and said.get(key):
             said = said[key]
-    return (said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))[:_SHOWN]
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
 
 
 def judge(response: Any) -> None:
@@ -82,7 +97,7 @@ def _leave_verdict(response: Any) -> None:
         response.headers["x-should-retry"] = "false"
 
 
-def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> ServerError:
+def from_sdk(error: openai.APIError, url: str, secrets: Sequence[str]) -> ServerError:
     """Return our error for the SDK's, after its retries.
 
     Args:
@@ -100,34 +115,67 @@ def from_sdk(error: openai.APIError, url: str, secrets: Iterable[str]) -> Server
         return ServerConnectionError(
             f"{url} cannot be reached: {said}. Is the server running, and is `base_url` right?", url=url
         )
-    found = from_status(error.status_code, error.response.text, url, error.response.headers.get("location"))
+    found = from_status(
+        error.status_code,
+        error.response.text,
+        url,
+        error.response.headers.get("location"),
+        keyless=error.request.headers.get("authorization") == f"Bearer {NO_KEY}",
+        secrets=secrets,
+    )
     hide(found, secrets)
     return found
 
 
-def hide(error: ServerError, secrets: Iterable[str]) -> None:
+def hide(error: ServerError, secrets: Sequence[str]) -> None:
     """Blank secrets out of what an error shows; servers echo headers.
 
     Args:
         error: The error, changed in place.
         secrets: Keys and header values.
     """
+    error.args = tuple(_blank(arg, secrets) if isinstance(arg, str) else arg for arg in error.args)
+    error.body = _blank(error.body, secrets)
+
+
+def _blank(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
-        error.args = tuple(arg.replace(secret, "***") if isinstance(arg, str) else arg for arg in error.args)
-        error.body = error.body.replace(secret, "***")
+        text = text.replace(secret, "***")
+    return text
 
 
-def from_status(status: int, body: str, url: str, location: str | None = None) -> ServerError:
-    """Return the error that a status and a body stand for; `location` is where a redirect points."""
-    message = message_of(body)
-    said = f"{url} answered {status}: {message}" if message else f"{url} answered {status}"
+def most_texts(refusal: RequestRefusedError) -> int | None:
+    """Return how many texts a request may hold, if a refusal says so."""
+    found = _MOST_TEXTS.search(refusal.body) if refusal.too_many else None
+    return int(next(filter(None, found.groups()))) if found else None
+
+
+def from_status(
+    status: int, body: str, url: str, location: str | None = None, *, keyless: bool = False, secrets: Sequence[str] = ()
+) -> ServerError:
+    """Return the error that a status and a body stand for.
+
+    Args:
+        status: HTTP status.
+        body: The reply's body.
+        url: The URL that was called, without credentials.
+        location: Where a redirect points.
+        keyless: Whether the request carried no key.
+        secrets: Keys and header values, blanked out before what is shown is cut: half a key is one too.
+    """
+    message = _meant(body)
+    shown = _blank(message, secrets)[:_SHOWN]
+    said = f"{url} answered {status}: {shown}" if shown else f"{url} answered {status}"
     kind: type[ServerError] = RequestRefusedError
     advice = ""
     if location:
         kind = EndpointNotFoundError
         advice = f"It redirects to {location}, which is not followed: point `base_url` there if that is the server."
     elif status in {401, 403}:
-        kind, advice = ServerAuthenticationError, "Check `api_key`."
+        kind = ServerAuthenticationError
+        # 403 is said of a key's rights too, and by proxies.
+        unasked = keyless and status == 401  # noqa: PLR2004 an HTTP status
+        advice = "No `api_key` was given, and the server wants one." if unasked else "Check `api_key`."
     elif status in {404, 405}:
         kind = EndpointNotFoundError
         advice = (
@@ -137,7 +185,9 @@ def from_status(status: int, body: str, url: str, location: str | None = None) -
     elif "does not appear to be an embedding model" in message:
         kind = WrongServerError
         advice = (
-            "This SGLang server was started as a text generator or a reranker. Point `base_url` at an embedding "
+            "Of Qwen3-Reranker that is not true: SGLang serves it with its chat template, and without --is-embedding."
+            if url.endswith("/rerank")  # where the server's own advice leads astray
+            else "This SGLang server was started as a text generator or a reranker. Point `base_url` at an embedding "
             "server, or restart it with --is-embedding."
         )
     elif "not in generation mode" in message:
@@ -147,7 +197,12 @@ def from_status(status: int, body: str, url: str, location: str | None = None) -
         kind, advice = WrongServerError, "The server's model is of another kind, or it was not started for this."
     elif _is_busy(status, message):
         kind, advice = ServerBusyError, "Lower `max_concurrency`, raise `max_retries`, or look at the server's log."
-    error = kind(" ".join(filter(None, (f"{said.rstrip('.')}.", advice))), url=url, status=status, body=body[:_SHOWN])
+    error = kind(
+        " ".join(filter(None, (f"{said.rstrip('.')}.", advice))),
+        url=url,
+        status=status,
+        body=_blank(body, secrets)[:_SHOWN],
+    )
     if isinstance(error, RequestRefusedError):
         error.too_long = bool(_TOO_LONG.search(body))
         # llama.cpp speaks of its "physical batch size" when one text is too long.

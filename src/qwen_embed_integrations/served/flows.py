@@ -6,13 +6,14 @@ Pure generators: they yield requests and receive replies, and know nothing of th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.engine import Batch
 from qwen_embed_integrations.errors import BadReplyError, RequestRefusedError, TextTooLongError
+from qwen_embed_integrations.served.failures import most_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,26 @@ class Item:
     text: str
 
 
+class Limits(Protocol):
+    """What a server takes, as far as that is known by now."""
+
+    long_text: LongText
+
+    @property
+    def batch_size(self) -> int:
+        """Most texts in the next request."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Longest text that the model reads."""
+        ...
+
+    def take_at_most(self, count: int) -> None:
+        """Remember how many texts it takes at once, where it refused more."""
+        ...
+
+
 @dataclass(frozen=True)
 class Talk:
     """How to ask for a list of texts, and how to read the answer.
@@ -42,20 +63,23 @@ class Talk:
     Attributes:
         ask: Makes the request.
         read: Checks the reply to so many texts and returns their values, in order.
-        long_text: What to do with a text the server finds too long.
         parameter: What the texts are called, for messages.
+        limits: What the server takes.
     """
 
     ask: Callable[[Sequence[str]], Request]
     read: Callable[[bytes, int], Floats]
-    long_text: LongText
     parameter: str
+    limits: Limits
 
 
-def in_batches(texts: Sequence[str], size: int) -> Iterator[list[Item]]:
-    """Yield the texts in order, `size` at a time."""
-    for start in range(0, len(texts), size):
-        yield [Item(start + offset, text) for offset, text in enumerate(texts[start : start + size])]
+def in_batches(texts: Sequence[str], limits: Limits) -> Iterator[list[Item]]:
+    """Yield the texts in order, as many at a time as the server takes, which may become less on the way."""
+    start = 0
+    while start < len(texts):
+        batch = texts[start : start + limits.batch_size]
+        yield [Item(start + offset, text) for offset, text in enumerate(batch)]
+        start += len(batch)
 
 
 def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
@@ -72,8 +96,10 @@ def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
         ServerError: If the server refuses the request whatever the texts, or fails.
     """
     done: list[Batch] = []
-    waiting = [list(items)]
-    takes_any = False
+    # More may be known of the server than when these were put together.
+    waiting = _parts(list(items), talk.limits.batch_size)
+    takes_any = were_too_many = too_bulky = False
+    taken = 0
     while waiting:
         part = waiting.pop()
         try:
@@ -84,15 +110,28 @@ def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
                 raise
             takes_any = takes_any or not divides
             if len(part) == 1:
+                too_bulky |= refusal.too_many
                 done.append((yield from _settle_one(part[0], refusal, talk)))
                 continue
+            were_too_many |= refusal.too_many
             # By length: the texts at fault for it end up together, and the rest goes through in one piece.
             part.sort(key=lambda item: len(item.text))
-            waiting += [part[len(part) // 2 :], part[: len(part) // 2]]
+            stated = most_texts(refusal)
+            size = stated if stated is not None and 0 < stated < len(part) else (len(part) + 1) // 2
+            waiting += _parts(part, size)
         else:
             takes_any = True
+            taken = max(taken, len(part))
             done += _checked(part, talk.read(reply, len(part)), talk)
+    # Where one text alone is too much for a request, the number of texts was not at fault.
+    if were_too_many and taken and not too_bulky:
+        talk.limits.take_at_most(taken)
     return done
+
+
+def _parts(items: list[Item], size: int) -> list[list[Item]]:
+    # The first one last, where it is taken from.
+    return [items[start : start + size] for start in range(0, len(items), size)][::-1]
 
 
 def _takes_neutral(talk: Talk) -> Flow[bool]:
@@ -107,9 +146,11 @@ def _takes_neutral(talk: Talk) -> Flow[bool]:
 def _settle_one(item: Item, refusal: RequestRefusedError, talk: Talk) -> Flow[Batch]:
     if not _is_too_long(refusal):
         return _refused(item, refusal, talk)
-    if talk.long_text == "error":
+    if talk.limits.long_text == "error":
+        reads = talk.limits.max_tokens
+        model = "the model reads" if reads is None else f"the {reads} tokens that the model reads"
         error = TextTooLongError(
-            f"`{talk.parameter}` holds a text at position {item.position} that is longer than the model reads "
+            f"`{talk.parameter}` holds a text at position {item.position} that is longer than {model} "
             f"({refusal}). Split it, or pass long_text='truncate'.",
             parameter=talk.parameter,
             positions=(item.position,),

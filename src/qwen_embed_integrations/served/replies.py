@@ -81,7 +81,7 @@ def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     """Return the scores of a rerank reply in any of the known shapes.
 
     Shapes: a bare list with `score` (SGLang, TEI), `results` with `score` (sglang-router) or `relevance_score`
-    (vLLM, Infinity, llama.cpp, Jina, Cohere, DashScope).
+    (vLLM, Infinity, llama.cpp, Jina, Cohere, DashScope), `data` with `score` (Mixedbread).
 
     Args:
         said: The parsed reply.
@@ -94,7 +94,7 @@ def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     Raises:
         BadReplyError: If documents are missing, repeated or without a score.
     """
-    rows = said if isinstance(said, list) else said.get("results") if isinstance(said, dict) else None
+    rows = said.get("results", said.get("data")) if isinstance(said, dict) else said
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise _bad(f"no list of scored documents but {_outline(said)}. Is it a reranker?", url)
     if len(rows) != count:

@@ -1,9 +1,9 @@
-"""Reranking over HTTP, in the forms servers want it."""
+"""Reranking over HTTP, in the form each server wants it."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served.connection import Request
@@ -12,56 +12,13 @@ from qwen_embed_integrations.served.flows import Talk, settle
 from qwen_embed_integrations.served.replies import read_scores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from qwen_embed_integrations.engine import Batch
     from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.dialects.base import Reranks
     from qwen_embed_integrations.served.flows import Item
     from qwen_embed_integrations.vectors import Floats
-
-Dialect = Literal["sglang", "vllm", "tei", "cohere"]
-Body = dict[str, Any]
-
-
-def sglang_body(model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
-    """SGLang: `instruct` from 0.5.8 on; older versions ignore it."""
-    body: Body = {"model": model, "query": query, "documents": list(documents), "return_documents": False}
-    return body if instruction is None else body | {"instruct": instruction}
-
-
-def vllm_body(model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
-    """Build vLLM's form: `instruction`, handed to the chat template."""
-    body: Body = {"model": model, "query": query, "documents": list(documents)}
-    return body if instruction is None else body | {"instruction": instruction}
-
-
-def tei_body(_model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
-    """Build TEI's form: `texts`, one model, no instruction.
-
-    Raises:
-        InvalidInputError: If there is an instruction, which would be lost.
-    """
-    if instruction:
-        raise InvalidInputError(
-            f"`instruction` is {instruction!r}, but text-embeddings-inference passes none on to its rerankers. Serve "
-            "the model with SGLang or vLLM, or pass instruction='' to go without.",
-            parameter="instruction",
-        )
-    return {"query": query, "texts": list(documents), "raw_scores": False, "return_text": False}
-
-
-def cohere_body(model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
-    """Build the form most others share; the instruction goes under both names in use, as each ignores the other's."""
-    body = sglang_body(model, query, documents, instruction)
-    return body if instruction is None else body | {"instruction": instruction}
-
-
-_BODIES: dict[Dialect, Callable[[str, str, Sequence[str], str | None], Body]] = {
-    "sglang": sglang_body,
-    "vllm": vllm_body,
-    "tei": tei_body,
-    "cohere": cohere_body,
-}
 
 
 class ServedRerankEngine(ServedEngine):
@@ -69,13 +26,9 @@ class ServedRerankEngine(ServedEngine):
 
     task = "rerank"
 
-    def __init__(self, model: str, *, dialect: Literal["auto", Dialect], **settings: Any) -> None:
-        if dialect != "auto" and dialect not in _BODIES:
-            raise InvalidInputError(
-                f"`dialect` is {dialect!r}; it must be 'auto', {', '.join(map(repr, _BODIES))}.", parameter="dialect"
-            )
+    def __init__(self, model: str, *, default_instruction: str | None, **settings: Any) -> None:
         super().__init__(model, **settings)
-        self._dialect = dialect
+        self._default_instruction = default_instruction
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""
@@ -85,18 +38,50 @@ class ServedRerankEngine(ServedEngine):
         """Yield scores in parts."""
         return self.arun(documents, partial(self._flow, query, instruction))
 
-    def _flow(self, query: str, instruction: str | None, items: Sequence[Item]) -> Flow[list[Batch]]:
-        server = yield from self.server(needed=self._dialect == "auto")
-        dialect: Dialect = (
-            self._dialect if self._dialect != "auto" else "cohere" if server.kind == "unknown" else server.kind
-        )
-        # TEI alone has its rerank route at the root.
-        path = f"{self.connection.root_url}/rerank" if dialect == "tei" else "rerank"
+    @property
+    def _form(self) -> Reranks:
+        return cast("Reranks", self.server.form)
 
+    def _flow(self, query: str, instruction: str | None, items: Sequence[Item]) -> Flow[list[Batch]]:
+        server = yield from self.server.ask(needed=True)
+        sent = self._sendable(instruction)
+        return (
+            yield from self.somewhere(
+                lambda: self._form.paths(self.connection.base_url, server), partial(self._settle, items, query, sent)
+            )
+        )
+
+    def _settle(self, items: Sequence[Item], query: str, instruction: str | None, path: str) -> Flow[list[Batch]]:
         def ask(texts: Sequence[str]) -> Request:
-            return Request(path, _BODIES[dialect](self.model, query, texts, instruction))
+            return Request(path, self._form.body(self.model, query, texts, instruction))
 
         def read(reply: bytes, count: int) -> Floats:
             return read_scores(self.parse(reply, path), count, self.connection.url(path))
 
-        return (yield from settle(items, Talk(ask, read, self.long_text, "documents")))
+        return settle(items, Talk(ask, read, "documents", self))
+
+    def _sendable(self, instruction: str | None) -> str | None:
+        """Return what is sent as the instruction.
+
+        Raises:
+            InvalidInputError: If it would be lost on the way, and scores be those of another.
+        """
+        server = self.server.info
+        way = self._form.instruction(server)
+        if way == "sent":
+            return instruction
+        name = " ".join(filter(None, (self.server.dialect.title, server.version)))
+        if way == "lost" and instruction:
+            raise InvalidInputError(
+                f"`instruction` is {instruction!r}, but {name} passes none on to its rerankers. Serve the model with "
+                "SGLang or vLLM, or pass instruction='' to go without.",
+                parameter="instruction",
+            )
+        if way == "template" and instruction not in {None, self._default_instruction}:
+            raise InvalidInputError(
+                f"`instruction` is {instruction!r}, but {name} passes none on: the server puts one of its own into the "
+                "prompt. Leave `instruction` out, change the server's template, or point `base_url` at a server of "
+                "SGLang or vLLM itself.",
+                parameter="instruction",
+            )
+        return None

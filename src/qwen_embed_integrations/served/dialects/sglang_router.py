@@ -1,0 +1,46 @@
+"""sglang-router in front of SGLang servers. Recorded from 0.3.2.
+
+On the way of a rerank request it drops the instruction, and it puts the answer's list under `results`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qwen_embed_integrations.served.address import root_of
+from qwen_embed_integrations.served.dialects.base import Dialect, Reranks, common_body, text
+from qwen_embed_integrations.served.dialects.sglang import task_of
+from qwen_embed_integrations.served.server_info import ServerInfo
+
+if TYPE_CHECKING:
+    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.questions import Questions
+
+# A worker's, passed through; the router's own `/get_server_info` tells neither versions nor limits.
+_MODEL_INFO = "/get_model_info"
+
+
+def recognise(questions: Questions) -> Flow[bool]:
+    """Ask whether it is the router."""
+    owner = yield from questions.owner()
+    return owner == "local" and "is_generation" in (yield from questions.ask(_MODEL_INFO))
+
+
+def describe(questions: Questions) -> Flow[ServerInfo]:
+    """Ask what its workers run."""
+    listed = yield from questions.listed()
+    said = yield from questions.ask(_MODEL_INFO)
+    return ServerInfo(
+        kind="sglang_router", task=task_of(said), model=text(said.get("model_path")) or text(listed.get("id"))
+    )
+
+
+DIALECT = Dialect(
+    name="sglang_router",
+    title="sglang-router",
+    recognise=recognise,
+    describe=describe,
+    # Its /v1/rerank loses the model's name and `return_documents` too.
+    reranks=Reranks(paths=lambda base_url, _: (f"{root_of(base_url)}/rerank",), body=common_body),
+    advice={"rerank": "Its workers serve Qwen3-Reranker with the chat template and without --is-embedding."},
+)

@@ -1,0 +1,1 @@
+"""The doctor: does a running server give right vectors and scores?"""
