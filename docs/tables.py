@@ -42,7 +42,7 @@ def models() -> str:
             _number(profile.max_tokens),
             profile.pooling or "-",
             _prefix(profile),
-            _places(served_only=profile.architecture in {None, "jina_bert"}),
+            _places(served_only=profile.architecture is None),
         ]
         for profile in PROFILES
         if isinstance(profile, ModelProfile)
@@ -65,7 +65,7 @@ def rerankers() -> str:
             _number(profile.max_tokens),
             _METHODS[profile.method],
             "yes" if profile.takes_instruction else "no",
-            _places(served_only=_is_prompted_by_pieces(profile)),
+            _places(served_only=profile.architecture is None),
         ]
         for profile in PROFILES
         if isinstance(profile, RerankProfile)
@@ -143,12 +143,6 @@ def _prefix(profile: ModelProfile) -> str:
     if profile.query_prefix:
         return f"`{profile.query_prefix}`".replace("\n", r"\n")
     return "nothing"
-
-
-def _is_prompted_by_pieces(profile: RerankProfile) -> bool:
-    return (
-        profile.method == "token_logits" and profile.architecture != "qwen3"
-    )
 
 
 def _places(*, served_only: bool) -> str:

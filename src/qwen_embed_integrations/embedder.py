@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from qwen_embed_integrations import vectors
@@ -20,10 +21,10 @@ from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from qwen_embed_integrations.engine import EmbeddingEngine, LongText
+    from qwen_embed_integrations.engine import Batch, EmbeddingEngine, LongText
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
     from qwen_embed_integrations.vectors import Float32
@@ -249,6 +250,31 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         await self._agather(prompts, collector)
         return collector.lists(stacklevel=3)
 
+    def embed_batches(self, texts: Iterable[str], role: Role, *, instruction: str | None = None) -> Iterator[Batch]:
+        """Embed texts for what computes with vectors as they come.
+
+        Args:
+            texts: The texts.
+            role: `"query"` or `"document"`.
+            instruction: Replaces this object's instruction for this call; for queries only.
+
+        Yields:
+            Parts of the answer, in any order, with unit vectors; a text that failed alone is a `failure` in one.
+
+        Raises:
+            QwenEmbedError: As `embed_queries` does.
+        """
+        for batch in self._engine.embed(self._prompts(texts, role, instruction)):
+            yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
+
+    async def aembed_batches(
+        self, texts: Iterable[str], role: Role, *, instruction: str | None = None
+    ) -> AsyncGenerator[Batch, None]:
+        """Embed texts for what computes with vectors as they come; see `embed_batches`."""
+        async with aclosing(self._engine.aembed(self._prompts(texts, role, instruction))) as batches:
+            async for batch in batches:
+                yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
+
     def _embed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(Collector, texts, role, instruction)
         self._gather(prompts, collector)
@@ -262,13 +288,16 @@ class Embedder(OverEngine["EmbeddingEngine"]):
     def _prepare(
         self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
     ) -> tuple[list[str], AnyCollector]:
+        prompts = self._prompts(texts, role, instruction)
+        return prompts, kind(len(prompts), finish=self._finish, parameter="texts", show_progress=self._show_progress)
+
+    def _prompts(self, texts: Iterable[str], role: Role, instruction: str | None) -> list[str]:
         check_instruction(instruction)
         if role not in ("query", "document"):
             raise InvalidInputError(f"`role` is {role!r}; it must be 'query' or 'document'.", parameter="role")
         prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
         checked = check_texts(texts, parameter="texts")
-        collector = kind(len(checked), finish=self._finish, parameter="texts", show_progress=self._show_progress)
-        return ([prefix + text for text in checked] if prefix else checked), collector
+        return [prefix + text for text in checked] if prefix else checked
 
     def _gather(self, prompts: list[str], collector: Collector) -> None:
         with collector.gathering():

@@ -6,10 +6,12 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from qwen_embed_integrations.checks import check_instruction, check_name, check_texts, check_whole_number
+from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.engine import Collector, OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
+from qwen_embed_integrations.second_stage import SecondStageEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +27,8 @@ class RankedDocument(NamedTuple):
 
     Attributes:
         index: Position in the list.
-        score: Relevance; higher is better. From 0 to 1 for the models that have a profile.
+        score: Relevance; higher is better. From 0 to 1 for the models that have a profile, and a cosine from -1 to 1
+            over an embedder.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a pair
@@ -35,8 +38,8 @@ class RankedDocument(NamedTuple):
 class Reranker(OverEngine["RerankEngine"]):
     """Orders documents by how well they answer a query.
 
-    Make one with `Reranker.served` or `Reranker.local`. It is safe to share between threads and event loops, and is
-    a context manager, sync and async.
+    Make one with `Reranker.served`, `Reranker.local` or `Reranker.over`. It is safe to share between threads and event
+    loops, and is a context manager, sync and async.
 
     Attributes:
         profile: What the model wants.
@@ -103,8 +106,7 @@ class Reranker(OverEngine["RerankEngine"]):
         from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
 
         check_name(model, parameter="model")
-        if isinstance(profile, ModelProfile):
-            raise InvalidInputError("`profile` is an embedding model's; pass a RerankProfile.", parameter="profile")
+        _check_profile(profile)
         known = profile or _served_profile(model)
         engine = ServedRerankEngine(
             model,
@@ -156,6 +158,7 @@ class Reranker(OverEngine["RerankEngine"]):
             MissingExtraError: If torch or transformers is not installed.
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
         """
+        _check_profile(profile)
         require_local()
         from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
 
@@ -169,6 +172,41 @@ class Reranker(OverEngine["RerankEngine"]):
             long_text=long_text,
         )
         return cls(engine, engine.profile, instruction=instruction, show_progress=show_progress)
+
+    @classmethod
+    def over(cls, embedder: Embedder, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:
+        """Rerank with an embedding model: by the cosine of the query's vector and each document's.
+
+        A second stage for what a smaller model found, or fewer dimensions, or words alone. No text is read together
+        with another, so a reranker of the same size does better.
+
+        Args:
+            embedder: Embeds the query as a query and the documents as documents, anew in each call. It stays the
+                caller's: closing the reranker does not close it.
+            instruction: Replaces the embedder's instruction for queries.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            A reranker whose scores lie between -1 and 1.
+
+        Raises:
+            InvalidInputError: If the model takes no instruction and one is given.
+        """
+        if not isinstance(embedder, Embedder):
+            raise InvalidInputError(
+                f"`embedder` is {type(embedder).__name__}; pass Embedder.local(...) or Embedder.served(...).",
+                parameter="embedder",
+            )
+        check_instruction(instruction)
+        embedder.profile.prefix("query", instruction)
+        # Whether it takes an instruction, and which by default, is for the embedder to say.
+        profile = RerankProfile(
+            name=embedder.profile.name,
+            method="cosine",
+            body="{instruction}{query}{document}",
+            max_tokens=embedder.profile.max_tokens,
+        )
+        return cls(SecondStageEngine(embedder), profile, instruction=instruction, show_progress=show_progress)
 
     def rerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
@@ -226,6 +264,14 @@ class Reranker(OverEngine["RerankEngine"]):
         return f"{type(self).__name__}({self.profile.name!r})"
 
 
+def _check_profile(profile: object) -> None:
+    if isinstance(profile, ModelProfile) or (isinstance(profile, RerankProfile) and profile.method == "cosine"):
+        raise InvalidInputError(
+            "`profile` is an embedding model's; pass a RerankProfile, or rerank by its vectors with Reranker.over.",
+            parameter="profile",
+        )
+
+
 def _choose(profile: RerankProfile, instruction: str | None) -> str | None:
     check_instruction(instruction)
     if instruction is None:
@@ -251,5 +297,8 @@ def _served_profile(model: str) -> RerankProfile:
         # The server knows its own template; an instruction is passed on for it to use.
         return RerankProfile(name=model, body="{instruction}{query}{document}")
     if isinstance(profile, ModelProfile):
-        raise WrongServerError(f"`model` {model!r} is an embedding model; use Embedder.")
+        raise WrongServerError(
+            f"`model` {model!r} is an embedding model; use Embedder, or Reranker.over(Embedder.served(...)) to "
+            "rerank by its vectors."
+        )
     return profile

@@ -17,7 +17,13 @@ from pydantic import ValidationError
 
 from qwen_embed_integrations import ModelProfile, RerankProfile, ServerInfo
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.langchain import LocalEmbeddings, RerankRetriever, ServedEmbeddings, ServedRerank
+from qwen_embed_integrations.langchain import (
+    EmbeddingRerank,
+    LocalEmbeddings,
+    RerankRetriever,
+    ServedEmbeddings,
+    ServedRerank,
+)
 from qwen_embed_integrations.langchain.settings import Built
 
 if TYPE_CHECKING:
@@ -226,3 +232,13 @@ def test_threads_that_come_together_build_once() -> None:
     for thread in threads:
         thread.join()
     assert len(built) == 1
+
+
+def test_a_second_stage_comes_back_with_its_embeddings_and_without_their_key() -> None:
+    embeddings = ServedEmbeddings(model="Qwen/Qwen3-Embedding-0.6B", base_url=URL, dimensions=64, **SECRETS)
+    rerank = EmbeddingRerank(embeddings=embeddings, top_n=2, instruction="Find pets")
+    dumped = dumps(rerank)
+    assert "sk-secret" not in dumped + repr(rerank)
+    again = _load(json.loads(dumped), EmbeddingRerank, ServedEmbeddings, secrets_map={"QWEN_EMBED_API_KEY": "sk-new"})
+    assert (again.top_n, again.instruction, again.embeddings.dimensions) == (2, "Find pets", 64)
+    assert again.embeddings.api_key.get_secret_value() == "sk-new"

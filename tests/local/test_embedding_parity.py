@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import checkpoints
-from qwen_embed_integrations import Embedder, ModelProfile
+from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning
 
 if TYPE_CHECKING:
@@ -39,6 +39,17 @@ def test_queries_and_documents_equal_sentence_transformers(folder: Path, texts: 
     with Embedder.local(folder, dtype="float32", device="cpu") as ours:
         assert cosines(ours.embed_queries(texts), theirs.encode_query(texts)).min() >= SAME
         assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
+
+
+def test_an_embedding_model_reranks_by_its_vectors(folder: Path, texts: list[str]) -> None:
+    theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    wanted = cosines(theirs.encode_document(texts), theirs.encode_query(texts[:1])) / np.linalg.norm(
+        theirs.encode_document(texts), axis=1
+    )
+    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+        ranked = Reranker.over(ours).rerank(texts[0], texts)
+    np.testing.assert_allclose([each.score for each in ranked], wanted[[each.index for each in ranked]], atol=1e-5)
+    assert [each.score for each in ranked] == sorted((each.score for each in ranked), reverse=True)
 
 
 def test_order_and_company_do_not_change_a_vector(folder: Path, texts: list[str]) -> None:

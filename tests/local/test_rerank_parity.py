@@ -1,4 +1,4 @@
-"""Scores equal the official recipe's and sentence-transformers', in float32."""
+"""Qwen3 rerankers score as the official recipe and sentence-transformers do, in float32."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import checkpoints
+from logits import logits_of, scores_of
 from qwen_embed_integrations import Reranker, RerankProfile, profile_for
 from qwen_embed_integrations.errors import (
     InvalidInputError,
@@ -17,10 +18,9 @@ from qwen_embed_integrations.errors import (
     TextTooLongError,
     UnknownModelWarning,
 )
-from recipes import official_scores
+from recipes import official_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 QUERY = "Which planet is known as the Red Planet?"
@@ -33,26 +33,21 @@ DOCUMENTS = [
 ]
 
 
-def scores_of(reranker: Reranker, query: str, documents: Sequence[str], instruction: str | None = None) -> np.ndarray:
-    ranked = reranker.rerank(query, documents, instruction=instruction)
-    return np.array([each.score for each in sorted(ranked, key=lambda each: each.index)])
-
-
 @pytest.fixture(scope="session", params=["as on the hub", "appending an end token"])
 def qwen3_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("qwen3") / "Qwen3-Reranker-0.6B"
-    return checkpoints.qwen3(folder, append_eos="appending" in request.param, max_tokens=1024)
+    return checkpoints.qwen3(folder, append_eos="appending" in request.param, max_tokens=1024, initializer_range=0.1)
 
 
 def test_qwen3_scores_equal_the_official_recipe(qwen3_folder: Path) -> None:
     default = "Given a web search query, retrieve relevant passages that answer the query"
-    wanted = official_scores(qwen3_folder, QUERY, DOCUMENTS, default)
-    assert np.ptp(wanted) > 0.05  # the documents differ
+    wanted = official_logits(qwen3_folder, QUERY, DOCUMENTS, default)
+    assert np.ptp(wanted) > 0.5  # the documents differ
     with Reranker.local(qwen3_folder, dtype="float32", device="cpu") as ours:
-        np.testing.assert_allclose(scores_of(ours, QUERY, DOCUMENTS), wanted, atol=1e-4)
+        np.testing.assert_allclose(logits_of(ours, QUERY, DOCUMENTS), wanted, atol=1e-4)
         np.testing.assert_allclose(
-            scores_of(ours, QUERY, DOCUMENTS, "Find planets"),
-            official_scores(qwen3_folder, QUERY, DOCUMENTS, "Find planets"),
+            logits_of(ours, QUERY, DOCUMENTS, "Find planets"),
+            official_logits(qwen3_folder, QUERY, DOCUMENTS, "Find planets"),
             atol=1e-4,
         )
 
@@ -64,8 +59,8 @@ def test_a_document_too_long_is_cut_between_prefix_and_suffix(qwen3_folder: Path
         Reranker.local(qwen3_folder, dtype="float32", device="cpu") as ours,
         pytest.warns(LongTextWarning, match="position 5"),
     ):
-        found = scores_of(ours, QUERY, long)
-    np.testing.assert_allclose(found, official_scores(qwen3_folder, QUERY, long, default, 1024), atol=1e-4)
+        found = logits_of(ours, QUERY, long)
+    np.testing.assert_allclose(found, official_logits(qwen3_folder, QUERY, long, default, 1024), atol=1e-4)
 
 
 def test_a_document_too_long_is_refused_on_request(qwen3_folder: Path) -> None:
@@ -97,44 +92,6 @@ def test_a_qwen3_folder_of_another_name_is_prompted_as_qwen3_reranker_with_a_war
         np.testing.assert_allclose(scores_of(renamed, QUERY, DOCUMENTS), scores_of(named, QUERY, DOCUMENTS), atol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["bert", "deberta"])
-@pytest.mark.parametrize("activation", [None, "torch.nn.modules.linear.Identity"])
-def test_cross_encoders_equal_sentence_transformers(family: str, activation: str | None, tmp_path: Path) -> None:
-    sentence_transformers = pytest.importorskip("sentence_transformers")
-    folder = tmp_path / "cross-encoder"
-    if family == "bert":
-        checkpoints.bert(folder, "BertForSequenceClassification", num_labels=1)
-    else:
-        checkpoints.deberta_cross_encoder(folder)
-    if activation:
-        checkpoints.edit_json(folder / "config.json", sentence_transformers={"activation_fn": activation})
-    documents = [*DOCUMENTS, "fox " * 300]
-    theirs = sentence_transformers.CrossEncoder(str(folder), device="cpu")
-    wanted = theirs.predict([(QUERY, document) for document in documents])
-    with (
-        Reranker.local(folder, dtype="float32", device="cpu", token_budget=300) as ours,
-        pytest.warns(LongTextWarning, match="were cut"),
-    ):
-        np.testing.assert_allclose(scores_of(ours, QUERY, documents), wanted, atol=1e-4)
-
-
-def test_a_cross_encoder_saved_by_todays_sentence_transformers_keeps_its_activation(tmp_path: Path) -> None:
-    sentence_transformers = pytest.importorskip("sentence_transformers")
-    checkpoints.deberta_cross_encoder(tmp_path / "made")
-    theirs = sentence_transformers.CrossEncoder(str(tmp_path / "made"), device="cpu", activation_fn=torch.nn.Identity())
-    theirs.save_pretrained(str(tmp_path / "saved"))
-    short = [DOCUMENTS[1], DOCUMENTS[4]]
-    with Reranker.local(tmp_path / "saved", dtype="float32", device="cpu") as ours:
-        np.testing.assert_allclose(
-            scores_of(ours, "Red", short), theirs.predict([("Red", document) for document in short]), atol=1e-4
-        )
-    checkpoints.edit_json(
-        tmp_path / "saved" / "config_sentence_transformers.json", prompts={"q": "Query: "}, default_prompt_name="q"
-    )
-    with pytest.raises(ModelLoadError, match="prompt 'Query: '"):
-        Reranker.local(tmp_path / "saved", device="cpu")
-
-
 def test_a_query_that_leaves_no_room_for_documents_is_refused(tiny_reranker: Path) -> None:
     with (
         Reranker.local(tiny_reranker, device="cpu") as ours,
@@ -144,13 +101,49 @@ def test_a_query_that_leaves_no_room_for_documents_is_refused(tiny_reranker: Pat
     assert caught.value.parameter == "query"
 
 
-def test_a_cross_encoder_takes_no_instruction(tmp_path: Path) -> None:
-    checkpoints.deberta_cross_encoder(tmp_path / "cross-encoder")
+def test_a_conversion_to_a_classifier_scores_the_same(qwen3_folder: Path, tmp_path: Path) -> None:
+    converted = checkpoints.as_classifier(qwen3_folder, tmp_path / "Qwen3-Reranker-0.6B-seq-cls", "yes", "no")
+    default = "Given a web search query, retrieve relevant passages that answer the query"
     with (
-        Reranker.local(tmp_path / "cross-encoder", device="cpu") as ours,
-        pytest.raises(InvalidInputError, match="`instruction`"),
+        pytest.warns(UnknownModelWarning, match="Qwen3-Reranker"),
+        Reranker.local(converted, dtype="float32", device="cpu") as ours,
     ):
-        ours.rerank("query", ["document"], instruction="Find")
+        np.testing.assert_allclose(
+            logits_of(ours, QUERY, DOCUMENTS), official_logits(qwen3_folder, QUERY, DOCUMENTS, default), atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("converted", [False, True], ids=["causal", "classifier"])
+def test_qwen3_scores_equal_sentence_transformers(converted: bool, tmp_path: Path) -> None:  # noqa: FBT001 a parameter
+    model = pytest.importorskip("sentence_transformers").CrossEncoder
+    folder = checkpoints.qwen3(
+        tmp_path / "Qwen3-Reranker-0.6B", append_eos=False, max_tokens=1024, initializer_range=0.1
+    )
+    profile = profile_for("Qwen/Qwen3-Reranker-0.6B")
+    assert isinstance(profile, RerankProfile)
+    if converted:
+        folder = checkpoints.as_classifier(folder, tmp_path / "converted" / "Qwen3-Reranker-0.6B", "yes", "no")
+        # As such conversions are used: query and document carry the halves of the prompt.
+        head, lead = profile.lead(QUERY).split("<Document>: ")
+        pairs = [(head, f"<Document>: {lead}{document}{profile.tail}") for document in DOCUMENTS]
+        theirs = model(str(folder), device="cpu", activation_fn=torch.nn.Identity())
+    else:
+        template = profile.lead("{{ messages[0].content }}") + "{{ messages[1].content }}" + profile.tail
+        pairs = [(QUERY, document) for document in DOCUMENTS]
+        theirs = model(
+            str(folder),
+            device="cpu",
+            activation_fn=torch.nn.Identity(),
+            processor_kwargs={"chat_template": template.replace("\n", "{{ '\\n' }}")},
+        )
+    with Reranker.local(folder, dtype="float32", device="cpu") as ours:
+        np.testing.assert_allclose(logits_of(ours, QUERY, DOCUMENTS), theirs.predict(pairs), atol=1e-4)
+
+
+def test_a_conversion_with_several_labels_is_refused(tmp_path: Path) -> None:
+    folder = checkpoints.qwen3(tmp_path / "Qwen3-Reranker-0.6B", kind="SequenceClassification", num_labels=2)
+    with pytest.raises(ModelLoadError, match="2 labels"):
+        Reranker.local(folder, device="cpu")
 
 
 def test_an_explicit_profile_sets_the_prompt_and_the_tokens(tiny_reranker: Path) -> None:

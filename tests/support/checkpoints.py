@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,17 +35,46 @@ def sample_texts() -> list[str]:
     return [*made, made[3], made[3], "x"]
 
 
-def qwen3(folder: Path, *, append_eos: bool = True, max_tokens: int = 512, **config: Any) -> Path:
-    """A Qwen3ForCausalLM as on the hub: a causal checkpoint whose tokenizer ends inputs with `<|endoftext|>`."""
+# How Qwen's tokenizer splits before it merges: newlines stay with the punctuation or the blanks before them.
+_QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def qwen3(
+    folder: Path, *, append_eos: bool = True, max_tokens: int = 512, kind: str = "CausalLM", **config: Any
+) -> Path:
+    """A Qwen3 as on the hub: a causal checkpoint whose tokenizer ends inputs with `<|endoftext|>`."""
+    end = _qwen_tokenizer(folder, append_eos=append_eos, max_tokens=max_tokens)
+    settings = _qwen_settings(end, max_tokens) | {"head_dim": 32, **config}
+    _save(getattr(transformers, f"Qwen3For{kind}"), transformers.Qwen3Config(**settings), folder)
+    return folder
+
+
+def qwen2(folder: Path, *, max_tokens: int = 512, kind: str = "CausalLM", **config: Any) -> Path:
+    """A Qwen2, the family of mxbai-rerank v2."""
+    end = _qwen_tokenizer(folder, append_eos=False, max_tokens=max_tokens)
+    settings = _qwen_settings(end, max_tokens) | config
+    _save(getattr(transformers, f"Qwen2For{kind}"), transformers.Qwen2Config(**settings), folder)
+    return folder
+
+
+def _qwen_tokenizer(folder: Path, *, append_eos: bool, max_tokens: int) -> int:
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_QWEN_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        _CORPUS, trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=special)
+        [*_CORPUS, *["fox.\n", "dog?\n"] * 50],
+        trainers.BpeTrainer(vocab_size=600, initial_alphabet=alphabet, special_tokens=special),
     )
-    end = tokenizer.token_to_id("<|endoftext|>")
+    end: int = tokenizer.token_to_id("<|endoftext|>")
     if append_eos:
         tokenizer.post_processor = processors.Sequence(
             [
@@ -64,14 +93,17 @@ def qwen3(folder: Path, *, append_eos: bool = True, max_tokens: int = 512, **con
         model_max_length=max_tokens,
         padding_side="left",
     ).save_pretrained(folder)
-    settings = {
+    return end
+
+
+def _qwen_settings(end: int, max_tokens: int) -> dict[str, Any]:
+    return {
         "vocab_size": 640,
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": 32,
         "max_position_embeddings": max_tokens,
         "tie_word_embeddings": True,
         "eos_token_id": end,
@@ -79,8 +111,6 @@ def qwen3(folder: Path, *, append_eos: bool = True, max_tokens: int = 512, **con
         "pad_token_id": end,
         "initializer_range": 0.3,
     }
-    _save(transformers.Qwen3ForCausalLM, transformers.Qwen3Config(**settings | config), folder)
-    return folder
 
 
 def qwen3_embedding(folder: Path, **options: Any) -> Path:
@@ -90,8 +120,8 @@ def qwen3_embedding(folder: Path, **options: Any) -> Path:
     return folder
 
 
-def wordpiece(folder: Path, *, max_tokens: int = 128) -> None:
-    """Save a BERT tokenizer."""
+def wordpiece(folder: Path, *, max_tokens: int = 128, typed: bool = True) -> None:
+    """Save a BERT tokenizer; with `typed`, it tells the two texts of a pair apart."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -109,7 +139,7 @@ def wordpiece(folder: Path, *, max_tokens: int = 128) -> None:
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=max_tokens,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        model_input_names=["input_ids", *["token_type_ids"] * typed, "attention_mask"],
     ).save_pretrained(folder)
 
 
@@ -134,6 +164,70 @@ def bert_embedding(folder: Path, *, pooling: str = "cls", prompts: dict[str, str
     """A BERT folder with sentence-transformers files."""
     bert(folder, **config)
     sentence_transformers_files(folder, pooling=pooling, size=48, prompts=prompts or {})
+    return folder
+
+
+def bert_cross_encoder(folder: Path) -> Path:
+    """A BERT cross-encoder."""
+    return bert(folder, "BertForSequenceClassification", num_labels=1)
+
+
+def xlm_roberta_cross_encoder(folder: Path) -> Path:
+    """An XLM-RoBERTa cross-encoder, whose position ids start behind the padding id."""
+    wordpiece(folder, max_tokens=126, typed=False)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=320,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=96,
+        max_position_embeddings=128,
+        type_vocab_size=1,
+        num_labels=1,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    _save(transformers.XLMRobertaForSequenceClassification, config, folder)
+    return folder
+
+
+def distilbert_cross_encoder(folder: Path) -> Path:
+    """A DistilBERT cross-encoder."""
+    wordpiece(folder, typed=False)
+    config = transformers.DistilBertConfig(
+        vocab_size=320,
+        dim=48,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=96,
+        max_position_embeddings=128,
+        num_labels=1,
+        initializer_range=0.3,
+    )
+    _save(transformers.DistilBertForSequenceClassification, config, folder)
+    return folder
+
+
+def modernbert_cross_encoder(folder: Path) -> Path:
+    """A ModernBERT cross-encoder, which attends locally in most layers."""
+    wordpiece(folder, typed=False)
+    config = transformers.ModernBertConfig(
+        vocab_size=320,
+        hidden_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=96,
+        max_position_embeddings=128,
+        local_attention=16,
+        num_labels=1,
+        initializer_range=0.3,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+    )
+    _save(transformers.ModernBertForSequenceClassification, config, folder)
     return folder
 
 
@@ -247,3 +341,22 @@ def _save(kind: Any, config: Any, folder: Path) -> None:
         if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
             module.weight.data[module.padding_idx].normal_(0, 0.3)
     model.save_pretrained(folder)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def as_classifier(source: Path, folder: Path, true_token: str, false_token: str) -> Path:
+    """Convert a causal reranker to one row: the difference of the two tokens' rows of its head."""
+    causal = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    rows = causal.get_output_embeddings().weight
+    yes, no = (rows[tokenizer.convert_tokens_to_ids(token)] for token in (true_token, false_token))
+    causal.config.num_labels = 1
+    made = transformers.AutoModelForSequenceClassification.from_config(causal.config)
+    made.base_model.load_state_dict(causal.base_model.state_dict())
+    made.score.weight.data = (yes - no).detach().unsqueeze(0)
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

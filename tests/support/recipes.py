@@ -37,10 +37,16 @@ def last_token_vectors(folder: Path, texts: Sequence[str]) -> np.ndarray:
     return np.stack(rows)
 
 
-def official_scores(
+def official_scores(folder: Path, query: str, documents: Sequence[str], instruction: str) -> np.ndarray:
+    """Return what the README of QwenLM/Qwen3-Embedding computes for its rerankers: the probability of "yes"."""
+    scores: np.ndarray = 1 / (1 + np.exp(-official_logits(folder, query, documents, instruction)))
+    return scores
+
+
+def official_logits(
     folder: Path, query: str, documents: Sequence[str], instruction: str, max_length: int = 8192
 ) -> np.ndarray:
-    """Return what the README of QwenLM/Qwen3-Embedding computes for its rerankers, step by step."""
+    """Return what that README takes the softmax of, step by step: "yes" against "no"."""
     tokenizer, model = _loaded(AutoModelForCausalLM, folder)
     prefix = (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -57,5 +63,5 @@ def official_scores(
     with torch.no_grad():
         last = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, -1, :]
     no, yes = (last[:, tokenizer.convert_tokens_to_ids(word)] for word in ("no", "yes"))
-    scores: np.ndarray = torch.nn.functional.log_softmax(torch.stack([no, yes], dim=1), dim=1)[:, 1].exp().numpy()
-    return scores
+    found: np.ndarray = (yes - no).numpy()
+    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from qwen_embed_integrations.langchain.rerank import RerankerCompressor
+from qwen_embed_integrations.langchain.rerank import ModelRerank
 from qwen_embed_integrations.langchain.settings import LocalSettings
 from qwen_embed_integrations.reranker import Reranker
 
 
-class LocalRerank(RerankerCompressor, LocalSettings):
+class LocalRerank(ModelRerank, LocalSettings):
     """Rerank in this process with a Qwen3-Reranker or a cross-encoder.
 
     The model is loaded here, and once more in every process that unpickles the object, at its first use.

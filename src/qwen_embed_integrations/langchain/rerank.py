@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
@@ -20,11 +21,9 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.reranker import RankedDocument, Reranker
 
 
-class RerankerCompressor(Settings, BaseDocumentCompressor):
+class RerankerCompressor(BaseDocumentCompressor):
     """A document compressor whose work a `Reranker` does."""
 
-    profile: RerankProfile | None = None
-    """What the model wants, where its name or its files do not tell."""
     instruction: str | None = None
     """Replaces the profile's default instruction."""
     top_n: int | None = Field(default=None, ge=1)
@@ -33,9 +32,9 @@ class RerankerCompressor(Settings, BaseDocumentCompressor):
     """Leaves out documents that score lower."""
 
     @property
+    @abstractmethod
     def reranker(self) -> Reranker:
         """The core object."""
-        return cast("Reranker", self._built.get(self._build))
 
     def rerank(
         self,
@@ -131,6 +130,18 @@ class RerankerCompressor(Settings, BaseDocumentCompressor):
     def _relevant(self, ranked: list[RankedDocument]) -> list[RankedDocument]:
         least = self.score_threshold
         return ranked if least is None else [document for document in ranked if document.score >= least]
+
+
+class ModelRerank(RerankerCompressor, Settings):
+    """A document compressor with a reranker of its own."""
+
+    profile: RerankProfile | None = None
+    """What the model wants, where its name or its files do not tell."""
+
+    @property
+    def reranker(self) -> Reranker:
+        """The core object."""
+        return cast("Reranker", self._built.get(self._build))
 
 
 def _texts(documents: Iterable[Document | str]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from qwen_embed_integrations.langchain.rerank import RerankerCompressor
+from qwen_embed_integrations.langchain.rerank import ModelRerank
 from qwen_embed_integrations.langchain.settings import ServedSettings
 from qwen_embed_integrations.reranker import Reranker
 
 
-class ServedRerank(RerankerCompressor, ServedSettings):
+class ServedRerank(ModelRerank, ServedSettings):
     """Rerank through SGLang, vLLM, TEI, Infinity, llama.cpp or an API that reranks.
 
     Example:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.callbacks import CallbackManager
 
-from qwen_embed_integrations.llama_index.rerank import RerankerPostprocessor
+from qwen_embed_integrations.llama_index.rerank import ModelRerank
 from qwen_embed_integrations.llama_index.settings import LocalSettings, name_of
 from qwen_embed_integrations.reranker import Reranker
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.profiles import RerankProfile
 
 
-class LocalRerank(LocalSettings, RerankerPostprocessor):
+class LocalRerank(LocalSettings, ModelRerank):
     """Rerank nodes in this process with a Qwen3-Reranker or a cross-encoder.
 
     The nodes that are given stay as they are; what comes back is a `RankedNode` for each that is kept, best first. The

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,19 +28,21 @@ if TYPE_CHECKING:
 dispatcher = get_dispatcher(__name__)
 
 
-class RerankerPostprocessor(CoreSettings, BaseNodePostprocessor):
+class RerankerPostprocessor(BaseNodePostprocessor):
     """A node postprocessor whose work a `Reranker` does."""
 
-    model: str = Field(frozen=True)
-    profile: RerankProfile | None = Field(frozen=True)
     instruction: str | None = Field(frozen=True)
     top_n: int | None = Field(ge=1)
     score_threshold: float | None
 
+    def __init__(self, **settings: Any) -> None:
+        # Stated for type checkers, which would take the fields of this class for all there are.
+        super().__init__(**settings)
+
     @property
+    @abstractmethod
     def reranker(self) -> Reranker:
         """The core object: texts instead of nodes, usage, an instruction for one call."""
-        return cast("Reranker", self._built.get(self._build))
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -64,14 +67,18 @@ class RerankerPostprocessor(CoreSettings, BaseNodePostprocessor):
             kept.extend(self._scored(nodes, ranked))
         return kept
 
+    @abstractmethod
+    def _model_name(self) -> str:
+        """Return what observers are told about the model."""
+
     @contextmanager
     def _announced(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
         kept: list[NodeWithScore] = []
         top_n = len(nodes) if self.top_n is None else self.top_n
-        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=self.model))
+        dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=self._model_name()))
         payload: dict[str, Any] = {
             EventPayload.NODES: nodes,
-            EventPayload.MODEL_NAME: self.model,
+            EventPayload.MODEL_NAME: self._model_name(),
             EventPayload.QUERY_STR: query.query_str,
             EventPayload.TOP_K: top_n,
         }
@@ -87,6 +94,21 @@ class RerankerPostprocessor(CoreSettings, BaseNodePostprocessor):
             if self.score_threshold is None or each.score >= self.score_threshold:
                 found = nodes[each.index]
                 yield RankedNode(node=found.node, score=each.score, retrieval_score=found.score)
+
+
+class ModelRerank(CoreSettings, RerankerPostprocessor):
+    """A node postprocessor with a reranker of its own."""
+
+    model: str = Field(frozen=True)
+    profile: RerankProfile | None = Field(frozen=True)
+
+    @property
+    def reranker(self) -> Reranker:
+        """The core object: texts instead of nodes, usage, an instruction for one call."""
+        return cast("Reranker", self._built.get(self._build))
+
+    def _model_name(self) -> str:
+        return self.model
 
 
 def _given(query_bundle: QueryBundle | None) -> QueryBundle:

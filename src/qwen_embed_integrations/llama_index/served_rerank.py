@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_index.core.callbacks import CallbackManager
 
-from qwen_embed_integrations.llama_index.rerank import RerankerPostprocessor
+from qwen_embed_integrations.llama_index.rerank import ModelRerank
 from qwen_embed_integrations.llama_index.settings import ServerSettings, name_of
 from qwen_embed_integrations.reranker import Reranker
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.profiles import RerankProfile
 
 
-class ServedRerank(ServerSettings, RerankerPostprocessor):
+class ServedRerank(ServerSettings, ModelRerank):
     """Rerank nodes through SGLang, vLLM, TEI, Infinity, llama.cpp or an API that reranks.
 
     The nodes that are given stay as they are; what comes back is a `RankedNode` for each that is kept, best first.

@@ -14,6 +14,7 @@ from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.jina_bert import JinaBertModel
 from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.modules import read_recipe
 from qwen_embed_integrations.local.packing import TokenStates, runs_packed, token_states
@@ -35,6 +36,8 @@ _POOL: dict[Pooling, Callable[[TokenStates], torch.Tensor]] = {
     "cls": TokenStates.first,
     "mean": TokenStates.mean,
 }
+# Architectures that transformers has no code for.
+_OWN_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
 
 
 class LocalEmbeddingEngine(LocalEngine):
@@ -98,7 +101,8 @@ class LocalEmbeddingEngine(LocalEngine):
             appended_token=recipe.profile.appended_token,
             lower_case=recipe.lower_case,
         )
-        loaded = load_model(AutoModel, files, device=place, dtype=precision, unused=("pooler.",))
+        model_class = _OWN_MODELS.get(files.model_type, AutoModel)
+        loaded = load_model(model_class, files, device=place, dtype=precision, unused=("pooler.",))
         return cls(files, recipe, loaded, tokenizer, token_budget=budget)
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:

@@ -10,8 +10,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError
-from qwen_embed_integrations.profiles import profile_for
+from qwen_embed_integrations.errors import ModelLoadError
 
 _PIECE = 2**20
 _PIECES = 64
@@ -48,17 +47,16 @@ class CheckpointFiles:
                 "tokenizer.json and *.safetensors."
             )
         self.config: dict[str, Any] = config
-        # Its config says model_type "bert", so a plain load would fill half the model with random numbers.
-        # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
-        alibi, glu = config.get("position_embedding_type") == "alibi", config.get("feed_forward_type")
-        if alibi or glu in {"geglu", "reglu"}:
-            raise _jina_bert(self.name)
         self._refuse_unsafe_weights()
         self._require_tokenizer()
 
     @property
     def model_type(self) -> str:
-        """The architecture family, as transformers names it."""
+        """The architecture family, as transformers names it; `jina_bert` for what is one and says `bert`."""
+        # Markers: https://github.com/huggingface/sentence-transformers/issues/3140
+        alibi = self.config.get("position_embedding_type") == "alibi"
+        if alibi or self.config.get("feed_forward_type") in {"geglu", "reglu"}:
+            return "jina_bert"
         return str(self.config.get("model_type", ""))
 
     def read_json(self, name: str) -> Any:
@@ -111,14 +109,6 @@ class CheckpointFiles:
             )
 
 
-def _jina_bert(name: str) -> ModelLoadError:
-    return ModelLoadError(
-        f"`model` {name!r} is a JinaBERT (jina-embeddings-v2) checkpoint, which this version does not load yet; as a "
-        "plain BERT it would give random vectors. Serve it with text-embeddings-inference or llama.cpp and use "
-        "Embedder.served."
-    )
-
-
 def _locate(model: str | Path, revision: str | None) -> Path:
     if not isinstance(model, (str, Path)) or not str(model).strip():
         raise ModelLoadError(f"`model` is {model!r}; pass a folder or a hub id.")
@@ -128,8 +118,6 @@ def _locate(model: str | Path, revision: str | None) -> Path:
     name = str(model)
     if isinstance(model, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelLoadError(f"`model` {name!r} is no folder.")
-    if _architecture(name) == "jina_bert":  # now, and not after the download
-        raise _jina_bert(name)
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
     except HFValidationError as error:
@@ -141,10 +129,3 @@ def _locate(model: str | Path, revision: str | None) -> Path:
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise ModelLoadError(f"`model` {name!r} could not be fetched from the hub: {error}") from error
-
-
-def _architecture(name: str) -> str | None:
-    try:
-        return profile_for(name).architecture
-    except UnknownModelError:
-        return None

@@ -65,22 +65,25 @@ class LocalRerankEngine(LocalEngine):
         precision = choose_dtype(dtype, place)
         budget = choose_token_budget(token_budget, place)
         files = CheckpointFiles(model, revision)
-        known = profile or _read_profile(files)
-        if known.method == "token_logits" and files.model_type != "qwen3":
+        if files.model_type == "jina_bert":  # as the plain BERT its config names, it would be half random
             raise ModelLoadError(
-                f"`model` {files.name!r} is prompted piece by piece, which this version does not do in process yet. "
-                "Serve it and use Reranker.served."
+                f"`model` {files.name!r} is a JinaBERT, which is loaded for embeddings only (Embedder.local), not as a "
+                "reranker. Serve it where its own code runs, and use Reranker.served."
             )
+        known = profile or _read_profile(files)
         tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=long_text)
         if known.method == "token_logits":
             classifies = str((files.config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
             auto_class = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
             loaded = load_model(auto_class, files, device=place, dtype=precision)
+            if classifies:
+                _require_one_label(files, loaded)
             compute = _token_logits(loaded, _head(loaded, known, tokenizer), tokenizer.pad)
             pair: Pairing = partial(_prompts, known, tokenizer)
         else:
             loaded = load_model(AutoModelForSequenceClassification, files, device=place, dtype=precision, packs=False)
-            _require_plain_pairs(files, loaded)
+            _require_plain_pairs(files)
+            _require_one_label(files, loaded)
             typed = "token_type_ids" in tokenizer.raw.model_input_names
             compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)
             pair = partial(_pairs, tokenizer)
@@ -103,7 +106,10 @@ def _read_profile(files: CheckpointFiles) -> RerankProfile:
     modules = files.read_json("modules.json") or ()
     pools = any(str(module.get("type", "")).endswith("Pooling") for module in modules)
     if isinstance(found, ModelProfile) or (found is None and pools):
-        raise ModelLoadError(f"`model` {files.name!r} is an embedding model; use Embedder.local.")
+        raise ModelLoadError(
+            f"`model` {files.name!r} is an embedding model; use Embedder.local, or "
+            "Reranker.over(Embedder.local(...)) to rerank by its vectors."
+        )
     if found is not None:
         return found
     architecture = str((files.config.get("architectures") or [""])[0])
@@ -162,25 +168,30 @@ def _prompts(
     instruction: str | None,
     documents: Sequence[str],
 ) -> Tokens:
-    # As in the official recipe (QwenLM/Qwen3-Embedding README): prefix and suffix are tokenized apart, and only what
-    # stands between them is cut.
-    lead = profile.lead(query, instruction).removeprefix(profile.prefix)
-    tail = profile.tail.removesuffix(profile.suffix)
-    opening, closing, asked = (
-        tokenizer.raw.encode(part, add_special_tokens=False) for part in (profile.prefix, profile.suffix, lead)
+    # As in the official recipes (QwenLM/Qwen3-Embedding README, mixedbread-ai/mxbai-rerank mxbai_rerank_v2.py): the
+    # prompt's pieces are tokenized apart, and only the one that holds the document is cut.
+    before, after = profile.pieces(query, instruction)
+    *opening, lead = before
+    tail, *closing = after
+    head, asked, end = (
+        [token for piece in pieces for token in tokenizer.raw.encode(piece, add_special_tokens=False)]
+        for pieces in (opening, [lead], closing)
     )
-    if len(opening) + len(asked) + len(closing) >= tokenizer.max_tokens:
+    taken = len(head) + len(asked) + len(end)
+    if taken >= tokenizer.max_tokens:
         raise InvalidInputError(
-            f"`query` and the prompt around it have {len(opening) + len(asked) + len(closing)} tokens; the model reads "
-            f"{tokenizer.max_tokens}, so nothing of a document would be left. Shorten the query.",
+            f"`query` and the prompt around it have {taken} tokens; the model reads {tokenizer.max_tokens}, so nothing "
+            "of a document would be left. Shorten the query.",
             parameter="query",
         )
     bodies = tokenizer.encode(
         [lead + document + tail for document in documents],
-        reserved=len(opening) + len(closing),
+        reserved=len(head) + len(end),
         parameter="documents",
+        # In a prompt of many pieces this is one among others, and nothing ends with it.
+        special_tokens=isinstance(profile.body, str),
     )
-    return Tokens([opening + body + closing for body in bodies.sequences], bodies.shortened)
+    return Tokens([head + body + end for body in bodies.sequences], bodies.shortened)
 
 
 # --- a classification head over the pair -------------------------------------------------------------------------
@@ -215,7 +226,7 @@ def _activation(files: CheckpointFiles) -> Callable[[torch.Tensor], torch.Tensor
     return made
 
 
-def _require_plain_pairs(files: CheckpointFiles, model: PreTrainedModel) -> None:
+def _require_plain_pairs(files: CheckpointFiles) -> None:
     own = files.read_json("config_sentence_transformers.json") or {}
     prompt = (own.get("prompts") or {}).get(own.get("default_prompt_name"))
     if prompt:
@@ -223,6 +234,9 @@ def _require_plain_pairs(files: CheckpointFiles, model: PreTrainedModel) -> None
             f"`model` {files.name!r} puts the prompt {prompt!r} before its pairs, which is not supported for "
             "cross-encoders."
         )
+
+
+def _require_one_label(files: CheckpointFiles, model: PreTrainedModel) -> None:
     if model.config.num_labels != 1:
         raise ModelLoadError(
             f"`model` {files.name!r} classifies into {model.config.num_labels} labels; a reranker has one."

@@ -83,13 +83,16 @@ class Tokenizer:
             )
         return [] if self.raw("x")["input_ids"][-1:] == [wanted] else [wanted]
 
-    def encode(self, texts: Sequence[str], *, reserved: int = 0, parameter: str = "texts") -> Tokens:
-        """Tokenize texts with their special tokens.
+    def encode(
+        self, texts: Sequence[str], *, reserved: int = 0, parameter: str = "texts", special_tokens: bool = True
+    ) -> Tokens:
+        """Tokenize texts, with their special tokens unless told otherwise.
 
         Args:
             texts: The texts.
             reserved: Tokens to leave room for.
             parameter: What the texts are called, for messages.
+            special_tokens: Whether to add those that the tokenizer puts around a text.
 
         Raises:
             TextTooLongError: If a text is too long and `long_text` is `"error"`.
@@ -97,11 +100,12 @@ class Tokenizer:
         if self._lower_case:
             texts = [text.lower() for text in texts]
         room = self.max_tokens - len(self._missing_end) - reserved
-        ids: list[list[int]] = self._tokenize(list(texts))["input_ids"]
+        how = {"add_special_tokens": special_tokens}
+        ids: list[list[int]] = self._tokenize(list(texts), **how)["input_ids"]
         long = self._too_long(ids, room, parameter)
         for at in long:
             # The tokenizer's own truncation keeps the special tokens at the end.
-            ids[at] = self._tokenize(texts[at], truncation=True, max_length=room)["input_ids"]
+            ids[at] = self._tokenize(texts[at], truncation=True, max_length=room, **how)["input_ids"]
         if self._missing_end:
             ids = [each + self._missing_end for each in ids]
         return Tokens(ids, long)

@@ -11,6 +11,12 @@ _MTEB = "embeddings-benchmark/mteb @ a905523 mteb/models/model_implementations/m
 _RERANK_V2 = "mixedbread-ai/mxbai-rerank @ 8e709dc mxbai_rerank/mxbai_rerank_v2.py"
 _RERANK_README = "mixedbread-ai/mxbai-rerank @ 8e709dc README.md"
 
+_TASK = (
+    "You are a search relevance expert who evaluates how well documents match search queries. For each "
+    "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
+    "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
+)
+
 
 def _reranker_v1(size: str, parameters: int, aliases: tuple[str, ...] = ()) -> RerankProfile:
     return RerankProfile(
@@ -35,10 +41,11 @@ def _reranker_v2(size: str, parameters: int) -> RerankProfile:
             "<|im_start|>user\n"
         ),
         body=(
-            "{instruction}query: {query}\ndocument: {document}\n"
-            "You are a search relevance expert who evaluates how well documents match search queries. For each "
-            "query-document pair, carefully analyze the semantic relationship between them, then provide your binary "
-            "relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:"
+            "{instruction}query: {query}",
+            "\n",
+            "document: {document}",
+            "\n",
+            _TASK,
         ),
         instruction_line="instruction: {instruction}\n",
         suffix="<|im_end|>\n<|im_start|>assistant\n",

@@ -9,7 +9,7 @@ from qwen_embed_integrations.errors import InvalidInputError
 
 Role = Literal["query", "document"]
 Pooling = Literal["last", "cls", "mean"]
-RerankMethod = Literal["token_logits", "cross_encoder"]
+RerankMethod = Literal["token_logits", "cross_encoder", "cosine"]
 
 _SLOT = "{instruction}"
 
@@ -17,6 +17,12 @@ _SLOT = "{instruction}"
 def _fill(template: str, instruction: str | None) -> str:
     # Not str.format: an instruction may hold braces of its own.
     return template.replace(_SLOT, instruction or "")
+
+
+def _fill_both(template: str, instruction: str, query: str) -> str:
+    # The query goes in last, so that braces in it or in the instruction are left alone.
+    before, slot, after = template.partition("{query}")
+    return _fill(before, instruction) + (query if slot else "") + _fill(after, instruction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +137,11 @@ class RerankProfile:
     Attributes:
         name: Hub id, or the name a hosted API knows it by.
         method: `"token_logits"` compares two tokens' logits at the last position of a prompt;
-            `"cross_encoder"` reads a sequence-classification head over the pair.
+            `"cross_encoder"` reads a sequence-classification head over the pair; `"cosine"` compares the vectors of an
+            embedding model (`Reranker.over`).
         prefix: Opens the prompt (`token_logits`).
         body: The middle of the prompt, with `{instruction}`, `{query}` and, after both, `{document}`
-            (`token_logits`).
+            (`token_logits`); in pieces where they are tokenized apart.
         instruction_line: Stands for `{instruction}` in `body`, and is left out without an instruction.
         suffix: Closes the prompt (`token_logits`).
         true_token: Token that speaks for relevance (`token_logits`).
@@ -151,7 +158,7 @@ class RerankProfile:
     name: str
     method: RerankMethod = "cross_encoder"
     prefix: str = ""
-    body: str = ""
+    body: str | tuple[str, ...] = ""
     instruction_line: str = _SLOT
     suffix: str = ""
     true_token: str = ""
@@ -167,7 +174,7 @@ class RerankProfile:
     @property
     def takes_instruction(self) -> bool:
         """Whether the prompt has room for an instruction."""
-        return _SLOT in self.body
+        return any(_SLOT in piece for piece in self._body)
 
     def lead(self, query: str, instruction: str | None = None) -> str:
         """Return the part of the prompt that all documents of one query share.
@@ -179,14 +186,31 @@ class RerankProfile:
         Returns:
             Everything up to where the document begins.
         """
-        chosen = self.default_instruction if instruction is None else instruction
-        line = _fill(self.instruction_line, chosen) if chosen else ""
-        before, _, _ = self.body.partition("{document}")
-        # The query goes in last, so that braces in it or in the instruction are left alone.
-        head, _, tail = before.partition("{query}")
-        return self.prefix + _fill(head, line) + query + _fill(tail, line)
+        return "".join(self.pieces(query, instruction)[0])
 
     @property
     def tail(self) -> str:
         """The part of the prompt after the document."""
-        return self.body.partition("{document}")[2] + self.suffix
+        return "".join(self.pieces("")[1])
+
+    def pieces(self, query: str, instruction: str | None = None) -> tuple[list[str], list[str]]:
+        """Return the prompt around a document, in the pieces it is tokenized by.
+
+        Args:
+            query: The query.
+            instruction: Replaces the default instruction; an empty one leaves it out.
+
+        Returns:
+            The pieces before the document and those after it. The last before and the first after are tokenized
+            together with the document.
+        """
+        chosen = self.default_instruction if instruction is None else instruction
+        line = _fill(self.instruction_line, chosen) if chosen else ""
+        at = next((at for at, piece in enumerate(self._body) if "{document}" in piece), 0)
+        before, _, after = self._body[at].partition("{document}")
+        filled = [_fill_both(piece, line, query) for piece in (*self._body[:at], before)]
+        return [self.prefix, *filled], [after, *self._body[at + 1 :], self.suffix]
+
+    @property
+    def _body(self) -> tuple[str, ...]:
+        return (self.body,) if isinstance(self.body, str) else self.body

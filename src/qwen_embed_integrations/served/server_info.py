@@ -66,6 +66,7 @@ class ServerInfo:
         found, wanted = "a reranker", "an embedding server"
         if task == "rerank":
             found, wanted = "an embedding model", "a reranker"
+            advice += " To rerank by its vectors, use Reranker.over(Embedder.served(...))."
         raise WrongServerError(
             f"{url} runs {found} ({self.model}); point `base_url` at {wanted}. {advice}".rstrip(), url=url
         )
