@@ -14,10 +14,9 @@ _BY_VLLM = {"bert", "embeddinggemma", "modernbert", "qwen2", "roberta", "xlm-rob
 
 def in_process(target: Target) -> str | None:
     """Name the classes that run a model in this process; None where this version has none for it."""
-    prompted = target.prompted
-    if target.architecture == "jina_bert" or (prompted is not None and target.architecture != "qwen3"):
-        return None
     if target.task == "rerank":
+        if target.architecture == "jina_bert":
+            return None
         return "Reranker.local, or LocalRerank for LangChain and LlamaIndex"
     return "Embedder.local, LocalEmbeddings (LangChain) or LocalEmbedding (LlamaIndex)"
 
@@ -35,6 +34,7 @@ def elsewhere(target: Target, why: str) -> InvalidInputError:
     local = in_process(target)
     if target.architecture == "jina_bert":
         use = f"text-embeddings-inference serves it: text-embeddings-router --model-id {target.model}"
+        use += f". Or run it in this process: {local}" if local else ""
     elif target.architecture in _BY_VLLM and target.class_name != "Contriever":
         use = "Use --engine vllm" + (f", or run it in this process: {local}" if local else "")
     else:
