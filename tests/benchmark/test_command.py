@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +212,9 @@ def test_ctrl_c_says_where_the_finished_results_are(
         def press(_: loopback.Request) -> None:
             if not pressed.is_set():
                 pressed.set()
+                time.sleep(0.3)  # until it waits for this reply: in the middle of a destructor Python drops Ctrl-C
                 running.send_signal(signal.SIGINT)
+                time.sleep(0.3)
 
         reranker_server.reply(press)
         said, errors = running.communicate(timeout=120)
