@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_embed_integrations.local.attention import Layout
+    from qwen_embed_integrations.local.layout import Layout
 
 # Attention weights in memory at once, in numbers of float32: on a CPU what its caches hold, elsewhere half a gigabyte.
 # All of a sequence of 8,192 tokens with 16 heads would be 4 GiB.

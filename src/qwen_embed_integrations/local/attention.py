@@ -7,38 +7,17 @@ function keeps the sequences apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface
 
+from qwen_embed_integrations.local.blocks import blocked_attention
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from qwen_embed_integrations.local.layout import Layout
 
 PACKED = "qwen_embed_packed"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each sequence lies in the row.
-
-    Attributes:
-        lengths: Tokens of each sequence, in order.
-        starts: Where each begins.
-        offsets: `starts` and the total, int32 on the device, for CUDA's kernel.
-    """
-
-    lengths: Sequence[int]
-    starts: Sequence[int]
-    offsets: torch.Tensor
-
-    @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Layout:
-        """Lay sequences of these lengths end to end."""
-        bounds = torch.tensor([0, *lengths]).cumsum(0)
-        return cls(lengths, bounds[:-1].tolist(), bounds.to(device, torch.int32))
 
 
 def packed_attention(  # noqa: D417 the rest is transformers' own signature
@@ -63,21 +42,12 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
         Shape `(1, tokens, heads, head size)`, as transformers expects, and no weights.
     """
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.device.type == "cuda" and query.dtype != torch.float32:
-        return _on_cuda(query, key, value, layout, scaling, causal=causal), None
-    grouped = query.shape[1] != key.shape[1]
-    out = torch.empty_like(query.transpose(1, 2))
-    for start, length in zip(layout.starts, layout.lengths, strict=True):
-        own = slice(start, start + length)
-        out[:, own] = functional.scaled_dot_product_attention(
-            query[:, :, own],
-            key[:, :, own],
-            value[:, :, own],
-            is_causal=causal and length > 1,
-            scale=scaling,
-            enable_gqa=grouped,
-        ).transpose(1, 2)
-    return out, None
+        out = _on_cuda(query, key, value, layout, scale, causal=causal)
+    else:
+        out = blocked_attention(query[0], key[0], value[0], layout, scale, causal=causal)
+    return out.unsqueeze(0), None
 
 
 def _on_cuda(
@@ -85,22 +55,26 @@ def _on_cuda(
     key: torch.Tensor,
     value: torch.Tensor,
     layout: Layout,
-    scaling: float | None,
+    scale: float,
     *,
     causal: bool,
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 built for CUDA only
 
-    longest = max(layout.lengths)
+    longest = max(layout.shared, *layout.lengths)
     repeats = query.shape[1] // key.shape[1]
     # The kernel wants (tokens, heads, head size).
     query, key, value = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    asked = read = layout.asking
+    if layout.shared:
+        indices, read = layout.read
+        key, value = key[indices], value[indices]
     if repeats > 1:
         key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
+    # Causal masks are aligned at the end: the last query reads the last key, and all that is shared.
     window = (-1, 0) if causal else (-1, -1)
-    bounds = layout.offsets
-    out = varlen_attn(query, key, value, bounds, bounds, longest, longest, scale=scaling, window_size=window)
-    return cast("torch.Tensor", out).unsqueeze(0)
+    out = varlen_attn(query, key, value, asked, read, longest, longest + layout.shared, scale=scale, window_size=window)
+    return cast("torch.Tensor", out)
 
 
 AttentionInterface.register(PACKED, packed_attention)

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Tokens in one forward pass: enough to fill the cores or the card, little enough to keep activations small.
-_CPU_TOKENS = 2048
+_CPU_TOKENS = 1024
 _GPU_TOKENS = 32768
 
 

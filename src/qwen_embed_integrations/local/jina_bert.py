@@ -23,7 +23,7 @@ from qwen_embed_integrations.local.attention import PACKED
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from qwen_embed_integrations.local.attention import Layout
+    from qwen_embed_integrations.local.layout import Layout
 
 LayerLayout = Literal["standard", "qk_post_norm"]
 

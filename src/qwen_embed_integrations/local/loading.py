@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.packing import attention_for
+from qwen_embed_integrations.local.prepacked import prepack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,6 +84,7 @@ def load_model(
         )
     logger.info("%s: %s on %s in %s", files.name, type(model).__name__, device, str(dtype).removeprefix("torch."))
     loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
+    prepack(loaded.base_model)
     return loaded
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from qwen_embed_integrations.local.attention import PACKED, Layout
+from qwen_embed_integrations.local.attention import PACKED
+from qwen_embed_integrations.local.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,15 +48,15 @@ class TokenStates:
 
     def first(self) -> torch.Tensor:
         """Return the first state of each sequence, shape `(n, size)`."""
-        return self.hidden[self.layout.offsets[:-1].long()]
+        return self.hidden[self.layout.offsets[:-1]]
 
     def last(self) -> torch.Tensor:
         """Return the last state of each sequence, shape `(n, size)`."""
-        return self.hidden[self.layout.offsets[1:].long() - 1]
+        return self.hidden[self.layout.offsets[1:] - 1]
 
     def mean(self) -> torch.Tensor:
         """Return the float32 mean over each sequence, shape `(n, size)`."""
-        lengths = self.layout.offsets.diff().long()
+        lengths = self.layout.offsets.diff()
         owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
         sums = torch.zeros(len(lengths), self.hidden.shape[1], device=self.hidden.device)
         return sums.index_add_(0, owners, self.hidden.float()) / lengths.unsqueeze(1)
@@ -77,7 +78,7 @@ def token_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad
     Returns:
         The last hidden state of every token.
     """
-    layout = Layout.of([len(sequence) for sequence in sequences], model.device)
+    layout = Layout([len(sequence) for sequence in sequences], model.device)
     if runs_packed(model):
         return TokenStates(_packed(model, sequences, layout), layout)
     return TokenStates(_padded(model, sequences, pad), layout)

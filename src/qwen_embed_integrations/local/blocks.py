@@ -1,0 +1,139 @@
+"""Attention in blocks of the score matrix, by plain matrix products.
+
+On a CPU this is faster than PyTorch's flash kernel for all but a few tokens: short sequences share a block, behind a
+mask, long ones are cut into rows, so that scores stay in the caches, and half of a causal matrix is never computed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from qwen_embed_integrations.local.layout import Layout
+
+# Tokens of short sequences that share a block: most of its scores are masked, but there are few of them.
+_TOGETHER = 128
+# Rows of a causal block; what lies above its diagonal is computed for nothing.
+_CAUSAL_ROWS = 128
+# Least rows of any other, for the product's sake.
+_LEAST_ROWS = 128
+# Scores in memory at once for each thread: what a core's cache holds.
+_SCORES = 2**19
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows of the score matrix that are computed together.
+
+    Attributes:
+        first: Where the rows begin among the tokens.
+        last: Where they end.
+        begin: Where the tokens begin that they read, beside the shared ones.
+        end: Where those end.
+        mask: Added to the last columns of the scores, of shape `(rows, columns)`.
+        heads: Heads of keys and values in one go.
+    """
+
+    first: int
+    last: int
+    begin: int
+    end: int
+    mask: torch.Tensor | None
+    heads: int
+
+
+def blocked_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float, *, causal: bool
+) -> torch.Tensor:
+    """Attend within each sequence.
+
+    Args:
+        query: Shape `(heads, tokens, head size)`; keys and values may have fewer heads.
+        key: Keys.
+        value: Values.
+        layout: Where the sequences lie.
+        scale: Factor of the scores.
+        causal: Whether tokens read nothing behind them.
+
+    Returns:
+        Shape `(tokens, heads, head size)`. The softmax is computed in float32 in any precision.
+    """
+    heads, tokens, size = query.shape
+    groups, repeats = key.shape[0], heads // key.shape[0]
+    # Heads that read the same keys become more rows, and rows lie one behind another, as products like them.
+    query = query.unflatten(0, (groups, repeats)).transpose(1, 2).reshape(groups, tokens * repeats, size)
+    key = key.contiguous()
+    out = query.new_empty(tokens, groups, repeats, size)
+    unused = query.new_empty(1, 1, 1)
+    for block in _plan(layout, groups, repeats, query.dtype, causal=causal):
+        rows, own = slice(block.first, block.last), slice(block.begin, block.end)
+        for start in range(0, groups, block.heads):
+            some = slice(start, start + block.heads)
+            keys, values = key[some, own], value[some, own]
+            if layout.shared and block.first:
+                keys = torch.cat([key[some, : layout.shared], keys], 1)
+                values = torch.cat([value[some, : layout.shared], values], 1)
+            asked = query[some, block.first * repeats : block.last * repeats]
+            scores = torch.baddbmm(unused, asked, keys.transpose(1, 2), beta=0, alpha=scale)
+            if block.mask is not None:
+                scores[:, :, -block.mask.shape[1] :] += block.mask
+            found = torch.bmm(torch.softmax(scores, -1), values)
+            out[rows, some] = found.unflatten(1, (-1, repeats)).transpose(0, 1)
+    return out.flatten(1, 2)
+
+
+def _plan(layout: Layout, groups: int, repeats: int, dtype: torch.dtype, *, causal: bool) -> Sequence[_Block]:
+    about = (groups, repeats, dtype, causal)
+    if about not in layout.plans:
+        layout.plans[about] = list(_blocks(layout, groups, repeats, dtype, causal=causal))
+    plan: Sequence[_Block] = layout.plans[about]
+    return plan
+
+
+def _blocks(layout: Layout, groups: int, repeats: int, dtype: torch.dtype, *, causal: bool) -> Iterator[_Block]:
+    at_once = _SCORES * torch.get_num_threads()
+    start = 0
+    for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
+        total = sum(lengths)
+        end = start + total
+        whole = len(lengths) > 1
+        most = total if whole else _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // total)
+        parts = -(-total // most)
+        edges = [start + total * part // parts for part in range(parts + 1)]
+        for first, last in itertools.pairwise(edges):
+            stop = last if causal and not whole else end
+            mask = _mask(tuple(lengths) if whole else (last - first,), repeats, dtype, causal=causal)
+            scores = (last - first) * repeats * (stop - start + layout.shared)
+            yield _Block(first, last, start, stop, mask, min(groups, max(1, at_once // scores)))
+        start = end
+
+
+def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield neighbours that share a block."""
+    together: list[int] = []
+    for length in lengths:
+        if together and sum(together) + length > _TOGETHER:
+            yield together
+            together = []
+        together.append(length)
+    if together:
+        yield together
+
+
+@lru_cache(maxsize=64)
+def _mask(lengths: Sequence[int], repeats: int, dtype: torch.dtype, *, causal: bool) -> torch.Tensor | None:
+    """Return what keeps sequences apart and, if causal, tokens from what is behind them."""
+    if len(lengths) == 1 and not (causal and lengths[0] > 1):
+        return None
+    owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    hidden = owners.unsqueeze(1) != owners
+    if causal:
+        hidden |= torch.ones_like(hidden).triu(1)
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, float("-inf")).repeat_interleave(repeats, 0)

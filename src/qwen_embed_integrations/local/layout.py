@@ -1,0 +1,54 @@
+"""Where each sequence lies among those laid end to end."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Layout:
+    """Where each sequence lies in the row.
+
+    A row may begin with tokens that all its sequences begin with, laid once. The sequences then hold what follows.
+
+    Attributes:
+        lengths: Tokens of each sequence, in order, without the shared ones.
+        starts: Where each begins.
+        shared: Tokens at the beginning of the row that every sequence continues.
+        device: Where the row is.
+        plans: What attention functions work out once and use in every layer.
+    """
+
+    def __init__(self, lengths: Sequence[int], device: torch.device, *, shared: int = 0) -> None:
+        self.lengths = lengths
+        self.shared = shared
+        self.device = device
+        self.plans: dict[Any, Any] = {}
+        self._bounds = torch.tensor([shared, *lengths]).cumsum(0)
+        self.starts: list[int] = self._bounds[:-1].tolist()
+
+    @cached_property
+    def offsets(self) -> torch.Tensor:
+        """Where the sequences begin, and where the last one ends; on the device."""
+        return self._bounds.to(self.device)
+
+    @cached_property
+    def asking(self) -> torch.Tensor:
+        """`offsets` with the shared tokens as a sequence of their own; int32, for CUDA's kernel."""
+        bounds = torch.cat([torch.zeros(1, dtype=torch.int64), self._bounds]) if self.shared else self._bounds
+        return bounds.to(self.device, torch.int32)
+
+    @cached_property
+    def read(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which tokens each sequence reads, and where its own begin among them (int32), for CUDA's kernel."""
+        beginning = torch.arange(self.shared)
+        pieces = [beginning]
+        for start, length in zip(self.starts, self.lengths, strict=True):
+            pieces += [beginning, torch.arange(start, start + length)]
+        bounds = torch.tensor([0, self.shared, *(self.shared + length for length in self.lengths)]).cumsum(0)
+        return torch.cat(pieces).to(self.device), bounds.to(self.device, torch.int32)

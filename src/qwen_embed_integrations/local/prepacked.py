@@ -1,0 +1,152 @@
+"""Layers for a CPU: weights kept in the order oneDNN multiplies them in, and what follows a product done with it.
+
+The operators are those that `torch.compile` puts into frozen models; called directly, they need no compiler.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+# Families of transformers whose layers are known well enough to do more than their products.
+_BERTS = ("Bert", "Camembert", "Roberta", "XLMRoberta")
+_QWENS = ("Qwen2", "Qwen3")
+
+
+def prepack(model: PreTrainedModel) -> bool:
+    """Replace a model's layers by equal ones that a CPU computes faster; transformers' code around them stays.
+
+    Args:
+        model: On its device and in its precision; it is changed, and can only be run from then on.
+
+    Returns:
+        Whether it was done: on CPUs, where oneDNN offers it.
+    """
+    if model.device.type != "cpu" or not _works(model.dtype):
+        return False
+    _replace(model, str(getattr(model.config, "hidden_act", "")))
+    return True
+
+
+@lru_cache
+def _works(dtype: torch.dtype) -> bool:
+    # The operators are not public: whether this torch, on this processor, has them is tried out.
+    layer = nn.Linear(64, 32, dtype=dtype)
+    rows = torch.ones(4, 64, dtype=dtype)
+    with torch.inference_mode():
+        try:
+            found = _Linear(layer)(rows)
+        except (AttributeError, NotImplementedError, RuntimeError):
+            return False
+        return torch.allclose(found, layer(rows), atol=0.05)
+
+
+def _replace(module: nn.Module, activation: str) -> None:
+    for name, child in list(module.named_children()):
+        made = _faster(child, activation)
+        if made is None:
+            _replace(child, activation)
+        else:
+            setattr(module, name, made)
+
+
+def _faster(module: nn.Module, activation: str) -> nn.Module | None:
+    if type(module) is nn.Linear:
+        return _Linear(module)
+    fused = _FUSED.get(type(module).__name__)
+    if fused is None or not type(module).__module__.startswith("transformers."):
+        return None
+    return fused(module, activation)
+
+
+class _Linear(nn.Module):
+    """A linear layer, and an activation behind it if one is named as oneDNN does."""
+
+    def __init__(self, layer: nn.Linear, then: str = "none") -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())  # noqa: SLF001 see _works
+        self._then = then
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights in their usual order, for code that reads them."""
+        return self._packed.to_dense()
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 see _works
+            states, self._packed, self.bias, self._then, [], "none"
+        )
+        return out
+
+    def with_other(self, states: torch.Tensor, other: torch.Tensor, operation: str) -> torch.Tensor:
+        """Return the product with another tensor added (`"add"`) or multiplied (`"mul"`) to it."""
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 see _works
+            states, other, self._packed, self.bias, operation
+        )
+        return out
+
+
+class _Output(nn.Module):
+    """BERT's linear layer, residual and norm."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.dense = _Linear(module.dense)
+        self.LayerNorm = module.LayerNorm
+
+    def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.LayerNorm(self.dense.with_other(states, residual, "add"))
+        return out
+
+
+class _GatedMlp(nn.Module):
+    """Qwen's feed-forward layer."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.gate = _Linear(module.gate_proj, then="swish")
+        self.up = _Linear(module.up_proj)
+        self.down = _Linear(module.down_proj)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down(self.up.with_other(states, self.gate(states), "mul"))
+        return out
+
+
+class _RMSNorm(nn.Module):
+    """Root mean square norm, with no copy of its input in float32."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.weight = module.weight
+        self._epsilon = module.variance_epsilon
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        length = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32)
+        scale = length.square_().div_(states.shape[-1]).add_(self._epsilon).rsqrt_()
+        return (states * self.weight).mul_(scale.to(states.dtype))
+
+
+def _intermediate(module: Any, activation: str) -> nn.Module | None:
+    return _Linear(module.dense, then=activation) if activation in {"gelu", "relu"} else None
+
+
+def _mlp(module: Any, activation: str) -> nn.Module | None:
+    return _GatedMlp(module) if activation == "silu" else None
+
+
+_FUSED: dict[str, Callable[[Any, str], nn.Module | None]] = {
+    **{f"{family}{part}": lambda module, _: _Output(module) for family in _BERTS for part in ("SelfOutput", "Output")},
+    **{f"{family}Intermediate": _intermediate for family in _BERTS},
+    **{f"{family}MLP": _mlp for family in _QWENS},
+    **{f"{family}RMSNorm": lambda module, _: _RMSNorm(module) for family in _QWENS},
+}
