@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pybase64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,8 @@ def decode(values: str | Sequence[float]) -> Float32:
         ValueError: If it is neither.
     """
     if isinstance(values, str):
+        import pybase64  # noqa: PLC0415 only servers write it; local models run without
+
         try:
             raw = pybase64.b64decode(values, validate=True)
         except (binascii.Error, ValueError) as error:  # ValueError: not ASCII

@@ -7,6 +7,8 @@ function keeps the sequences apart.
 
 from __future__ import annotations
 
+import inspect
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -15,6 +17,8 @@ from transformers import AttentionInterface
 from qwen_embed_integrations.local.blocks import blocked_attention
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwen_embed_integrations.local.layout import Layout
 
 PACKED = "qwen_embed_packed"
@@ -43,7 +47,7 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
     """
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if query.device.type == "cuda" and query.dtype != torch.float32:
+    if query.device.type == "cuda" and _flash_takes(query):
         out = _on_cuda(query, key, value, layout, scale, causal=causal)
     else:
         out = blocked_attention(query[0], key[0], value[0], layout, scale, causal=causal)
@@ -59,22 +63,38 @@ def _on_cuda(
     *,
     causal: bool,
 ) -> torch.Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 built for CUDA only
-
     longest = max(layout.shared, *layout.lengths)
-    repeats = query.shape[1] // key.shape[1]
-    # The kernel wants (tokens, heads, head size).
-    query, key, value = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    # The kernel wants (tokens, heads, head size), the last without gaps; keys and values may have fewer heads.
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     asked = read = layout.asking
     if layout.shared:
         indices, read = layout.read
         key, value = key[indices], value[indices]
-    if repeats > 1:
-        key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
     # Causal masks are aligned at the end: the last query reads the last key, and all that is shared.
     window = (-1, 0) if causal else (-1, -1)
-    out = varlen_attn(query, key, value, asked, read, longest, longest + layout.shared, scale=scale, window_size=window)
+    attend, most = _varlen_attn(), longest + layout.shared
+    out = attend(query, key, value, asked, read, longest, most, scale=scale, window_size=window)
     return cast("torch.Tensor", out)
+
+
+def _flash_takes(query: torch.Tensor) -> bool:
+    """Tell whether the kernel is built for this card, precision and head size (PyTorch's flash_api.cpp)."""
+    half = query.dtype in {torch.float16, torch.bfloat16}
+    return half and query.shape[-1] % 8 == 0 and query.shape[-1] <= 256 and _is_ampere(query.device)  # noqa: PLR2004
+
+
+@cache
+def _is_ampere(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+@cache
+def _varlen_attn() -> Callable[..., Any]:
+    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 built for CUDA only
+
+    # Since 2.12 fewer heads for keys must be announced; 2.11 takes them unannounced.
+    announced = "enable_gqa" in inspect.signature(varlen_attn).parameters
+    return partial(varlen_attn, enable_gqa=True) if announced else varlen_attn
 
 
 AttentionInterface.register(PACKED, packed_attention)

@@ -35,8 +35,9 @@ class _Block:
     Attributes:
         first: Where the rows begin among the tokens.
         last: Where they end.
-        begin: Where the tokens begin that they read, beside the shared ones.
+        begin: Where the tokens begin that they read.
         end: Where those end.
+        shared: How many at the very beginning they read beside them.
         mask: Added to the last columns of the scores, of shape `(rows, columns)`.
         heads: Heads of keys and values in one go.
     """
@@ -45,6 +46,7 @@ class _Block:
     last: int
     begin: int
     end: int
+    shared: int
     mask: torch.Tensor | None
     heads: int
 
@@ -68,7 +70,7 @@ def blocked_attention(
     heads, tokens, size = query.shape
     groups, repeats = key.shape[0], heads // key.shape[0]
     # Heads that read the same keys become more rows, and rows lie one behind another, as products like them.
-    query = query.unflatten(0, (groups, repeats)).transpose(1, 2).reshape(groups, tokens * repeats, size)
+    query = query.reshape(groups, repeats, tokens, size).transpose(1, 2).reshape(groups, tokens * repeats, size)
     key = key.contiguous()
     out = query.new_empty(tokens, groups, repeats, size)
     unused = query.new_empty(1, 1, 1)
@@ -77,15 +79,15 @@ def blocked_attention(
         for start in range(0, groups, block.heads):
             some = slice(start, start + block.heads)
             keys, values = key[some, own], value[some, own]
-            if layout.shared and block.first:
-                keys = torch.cat([key[some, : layout.shared], keys], 1)
-                values = torch.cat([value[some, : layout.shared], values], 1)
+            if block.shared:
+                keys = torch.cat([key[some, : block.shared], keys], 1)
+                values = torch.cat([value[some, : block.shared], values], 1)
             asked = query[some, block.first * repeats : block.last * repeats]
             scores = torch.baddbmm(unused, asked, keys.transpose(1, 2), beta=0, alpha=scale)
             if block.mask is not None:
                 scores[:, :, -block.mask.shape[1] :] += block.mask
             found = torch.bmm(torch.softmax(scores, -1), values)
-            out[rows, some] = found.unflatten(1, (-1, repeats)).transpose(0, 1)
+            out[rows, some] = found.view(len(found), -1, repeats, size).transpose(0, 1)
     return out.flatten(1, 2)
 
 
@@ -101,17 +103,24 @@ def _blocks(layout: Layout, groups: int, repeats: int, dtype: torch.dtype, *, ca
     at_once = _SCORES * torch.get_num_threads()
     start = 0
     for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
-        total = sum(lengths)
-        end = start + total
-        whole = len(lengths) > 1
+        total, whole = sum(lengths), len(lengths) > 1
+        end, shared = start + total, layout.shared if start else 0
         most = total if whole else _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // total)
         parts = -(-total // most)
         edges = [start + total * part // parts for part in range(parts + 1)]
         for first, last in itertools.pairwise(edges):
             stop = last if causal and not whole else end
-            mask = _mask(tuple(lengths) if whole else (last - first,), repeats, dtype, causal=causal)
-            scores = (last - first) * repeats * (stop - start + layout.shared)
-            yield _Block(first, last, start, stop, mask, min(groups, max(1, at_once // scores)))
+            parted = tuple(lengths) if whole else (last - first,)
+            scores = (last - first) * repeats * (stop - start + shared)
+            yield _Block(
+                first=first,
+                last=last,
+                begin=start,
+                end=stop,
+                shared=shared,
+                mask=_mask(parted, repeats, dtype, layout.device, causal=causal),
+                heads=min(groups, max(1, at_once // scores)),
+            )
         start = end
 
 
@@ -128,7 +137,9 @@ def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 @lru_cache(maxsize=64)
-def _mask(lengths: Sequence[int], repeats: int, dtype: torch.dtype, *, causal: bool) -> torch.Tensor | None:
+def _mask(
+    lengths: Sequence[int], repeats: int, dtype: torch.dtype, device: torch.device, *, causal: bool
+) -> torch.Tensor | None:
     """Return what keeps sequences apart and, if causal, tokens from what is behind them."""
     if len(lengths) == 1 and not (causal and lengths[0] > 1):
         return None
@@ -136,4 +147,9 @@ def _mask(lengths: Sequence[int], repeats: int, dtype: torch.dtype, *, causal: b
     hidden = owners.unsqueeze(1) != owners
     if causal:
         hidden |= torch.ones_like(hidden).triu(1)
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, float("-inf")).repeat_interleave(repeats, 0)
+    return (
+        torch.zeros(hidden.shape, dtype=dtype)
+        .masked_fill(hidden, float("-inf"))
+        .repeat_interleave(repeats, 0)
+        .to(device)
+    )

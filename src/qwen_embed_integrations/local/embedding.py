@@ -60,10 +60,11 @@ class LocalEmbeddingEngine(LocalEngine):
     ) -> None:
         steps = [functional.normalize if path is None else _Dense(files, path, model.device) for path in recipe.steps]
         pool = _POOL[recipe.profile.pooling or "mean"]
+        only_last = recipe.profile.pooling == "last"
 
         @torch.inference_mode()
         def compute(sequences: Sequence[Sequence[int]]) -> Float32:
-            pooled = pool(token_states(model, sequences, tokenizer.pad)).float()
+            pooled = pool(token_states(model, sequences, tokenizer.pad, only_last=only_last)).float()
             for step in steps:
                 pooled = step(pooled)
             rows: Float32 = pooled[:, : recipe.profile.dimensions].cpu().numpy()

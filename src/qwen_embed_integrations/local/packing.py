@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 ROBERTA = frozenset({"camembert", "roberta", "xlm-roberta"})
 # Families whose code runs packed: position ids are an argument, all attention goes through transformers' attention
 # interface, and nothing else mixes tokens. Other families run padded.
-_PACKS = frozenset({"bert", "qwen2", "qwen3"}) | ROBERTA
+_CAUSAL = frozenset({"qwen2", "qwen3"})
+_PACKS = frozenset({"bert"}) | _CAUSAL | ROBERTA
+# Tokens that sequences must have in common at their beginning for it to pay to compute them once.
+_LEAST_SHARED = 8
 
 
 def attention_for(config: dict[str, Any]) -> str | None:
@@ -39,7 +42,7 @@ class TokenStates:
 
     Attributes:
         hidden: Shape `(tokens, size)`.
-        layout: Where each sequence lies.
+        layout: Where each sequence lies; what they share is no part of them, so only `last` may be asked for then.
     """
 
     def __init__(self, hidden: torch.Tensor, layout: Layout) -> None:
@@ -57,7 +60,9 @@ class TokenStates:
     def mean(self) -> torch.Tensor:
         """Return the float32 mean over each sequence, shape `(n, size)`."""
         lengths = self.layout.offsets.diff()
-        owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(
+            lengths, output_size=len(self.hidden)
+        )
         sums = torch.zeros(len(lengths), self.hidden.shape[1], device=self.hidden.device)
         return sums.index_add_(0, owners, self.hidden.float()) / lengths.unsqueeze(1)
 
@@ -67,27 +72,47 @@ def runs_packed(model: PreTrainedModel) -> bool:
     return bool(model.config._attn_implementation == PACKED)  # noqa: SLF001 transformers has no public name for it
 
 
-def token_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad: int) -> TokenStates:
+def reads_forward(model: PreTrainedModel) -> bool:
+    """Tell whether states depend on nothing behind them, so that what sequences begin with can be computed once."""
+    return runs_packed(model) and str(model.config.model_type) in _CAUSAL
+
+
+def shared_beginning(sequences: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens at the beginning of sequences are worth computing once for all; each keeps one or more."""
+    least, most = min(map(list, sequences)), max(map(list, sequences))  # of all, these two have least in common
+    limit = min(map(len, sequences)) - 1
+    shared = next((at for at in range(limit) if least[at] != most[at]), limit)
+    return shared if shared >= _LEAST_SHARED and len(sequences) > 1 else 0
+
+
+def token_states(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad: int, *, only_last: bool = False
+) -> TokenStates:
     """Run sequences through a model in one pass.
 
     Args:
         model: A base model, loaded with `attention_for`'s answer.
         sequences: Token ids.
         pad: Token id for padding, where the model must be padded.
+        only_last: Whether only each sequence's last state is wanted, so that a common beginning need not be repeated.
 
     Returns:
         The last hidden state of every token.
     """
-    layout = Layout([len(sequence) for sequence in sequences], model.device)
-    if runs_packed(model):
-        return TokenStates(_packed(model, sequences, layout), layout)
-    return TokenStates(_padded(model, sequences, pad), layout)
+    if not runs_packed(model):
+        layout = Layout([*map(len, sequences)], model.device)
+        return TokenStates(_padded(model, sequences, pad), layout)
+    shared = shared_beginning(sequences) if only_last and reads_forward(model) else 0
+    layout = Layout([len(sequence) - shared for sequence in sequences], model.device, shared=shared)
+    return TokenStates(_packed(model, sequences, layout), layout)
 
 
 def _packed(model: PreTrainedModel, sequences: Sequence[Sequence[int]], layout: Layout) -> torch.Tensor:
-    first = first_position(model.config.to_dict())
-    ids = torch.tensor([token for sequence in sequences for token in sequence], device=model.device)
-    positions = torch.cat([torch.arange(first, first + length) for length in layout.lengths]).to(model.device)
+    first, shared = first_position(model.config.to_dict()), layout.shared
+    row = [*sequences[0][:shared], *(token for sequence in sequences for token in sequence[shared:])]
+    ids = torch.tensor(row, device=model.device)
+    spans = [(0, shared), *((shared, length) for length in layout.lengths)]
+    positions = torch.cat([torch.arange(length) + first + before for before, length in spans]).to(model.device)
     extra: dict[str, Any] = {}
     if getattr(model.config, "type_vocab_size", 0):
         # The model's own default is a buffer only as long as its position table.

@@ -14,18 +14,16 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transformers import PreTrainedModel
-
 # Families of transformers whose layers are known well enough to do more than their products.
 _BERTS = ("Bert", "Camembert", "Roberta", "XLMRoberta")
 _QWENS = ("Qwen2", "Qwen3")
 
 
-def prepack(model: PreTrainedModel) -> bool:
+def prepack(model: Any) -> bool:
     """Replace a model's layers by equal ones that a CPU computes faster; transformers' code around them stays.
 
     Args:
-        model: On its device and in its precision; it is changed, and can only be run from then on.
+        model: One of transformers, on its device and in its precision; it is changed, and can only be run from then on.
 
     Returns:
         Whether it was done: on CPUs, where oneDNN offers it.
@@ -79,19 +77,19 @@ class _Linear(nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """The weights in their usual order, for code that reads them."""
-        return self._packed.to_dense()
+        dense: torch.Tensor = self._packed.to_dense()
+        return dense
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 see _works
-            states, self._packed, self.bias, self._then, [], "none"
-        )
+        product = torch.ops.mkldnn._linear_pointwise.default  # noqa: SLF001 see _works
+        out: torch.Tensor = product(states, self._packed, self.bias, self._then, [], "none")
         return out
 
     def with_other(self, states: torch.Tensor, other: torch.Tensor, operation: str) -> torch.Tensor:
         """Return the product with another tensor added (`"add"`) or multiplied (`"mul"`) to it."""
-        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 see _works
-            states, other, self._packed, self.bias, operation
-        )
+        # Named in full: to tell overloads apart, torch would print the tensors.
+        product = torch.ops.mkldnn._linear_pointwise.binary  # noqa: SLF001 see _works
+        out: torch.Tensor = product(states, other, self._packed, self.bias, operation)
         return out
 
 
@@ -133,7 +131,8 @@ class _RMSNorm(nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         length = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32)
         scale = length.square_().div_(states.shape[-1]).add_(self._epsilon).rsqrt_()
-        return (states * self.weight).mul_(scale.to(states.dtype))
+        out: torch.Tensor = (states * self.weight).mul_(scale.to(states.dtype))
+        return out
 
 
 def _intermediate(module: Any, activation: str) -> nn.Module | None:

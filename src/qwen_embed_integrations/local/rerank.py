@@ -155,8 +155,8 @@ def _token_logits(model: PreTrainedModel, head: torch.Tensor, pad: int) -> Compu
 
     @torch.inference_mode()
     def compute(sequences: Sequence[Sequence[int]]) -> Any:
-        # Only the last position and two rows of the vocabulary matter.
-        return torch.sigmoid(token_states(base, sequences, pad).last().float() @ head).cpu().numpy()
+        # Only the last position and two rows of the vocabulary matter, and the query is read once for all documents.
+        return torch.sigmoid(token_states(base, sequences, pad, only_last=True).last().float() @ head).cpu().numpy()
 
     return compute
 

@@ -1,0 +1,87 @@
+"""Attention in blocks is attention, at every length, with and without a shared beginning."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional
+
+from qwen_embed_integrations.local import blocks
+from qwen_embed_integrations.local.blocks import blocked_attention
+from qwen_embed_integrations.local.layout import Layout
+
+LENGTHS = {
+    "one token": [1],
+    "short ones in company": [3, 1, 17, 40, 2, 90, 128, 5],
+    "a long one": [700],
+    "long and short in turn": [300, 2, 129, 127, 1, 1, 260],
+}
+
+
+def row(lengths: list[int], heads: int, key_heads: int, shared: int = 0) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(len(lengths))
+    tokens = shared + sum(lengths)
+    # As models lay them: the token before the head.
+    return tuple(torch.randn(tokens, count, 16).transpose(0, 1) for count in (heads, key_heads, key_heads))
+
+
+def one_by_one(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int], *, shared: int, causal: bool
+) -> torch.Tensor:
+    """Each sequence with its beginning by PyTorch's own attention; the beginning's rows from the first."""
+    edges = torch.tensor([shared, *lengths]).cumsum(0).tolist()
+    found = []
+    for start, end in pairwise(edges):
+        of_it = torch.cat([torch.arange(shared), torch.arange(start, end)])
+        out = functional.scaled_dot_product_attention(
+            query[:, of_it], key[:, of_it], value[:, of_it], is_causal=causal, enable_gqa=True
+        )
+        found.append(out if not found else out[:, shared:])
+    return torch.cat(found, 1).transpose(0, 1)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
+@pytest.mark.parametrize(("heads", "key_heads"), [(4, 4), (6, 2)], ids=["all heads", "fewer heads for keys"])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_sequences_attend_within_themselves(lengths: list[int], heads: int, key_heads: int, *, causal: bool) -> None:
+    parts = row(lengths, heads, key_heads)
+    found = blocked_attention(*parts, Layout(lengths, torch.device("cpu")), 16**-0.5, causal=causal)
+    torch.testing.assert_close(found, one_by_one(*parts, lengths, shared=0, causal=causal), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("shared", [9, 128, 300])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_a_shared_beginning_is_read_by_all(lengths: list[int], shared: int) -> None:
+    parts = row(lengths, 6, 2, shared)
+    layout = Layout(lengths, torch.device("cpu"), shared=shared)
+    found = blocked_attention(*parts, layout, 16**-0.5, causal=True)
+    torch.testing.assert_close(found, one_by_one(*parts, lengths, shared=shared, causal=True), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
+def test_scores_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, *, causal: bool) -> None:
+    largest = 0
+    multiply = torch.baddbmm
+
+    def watched(*parts: torch.Tensor, **options: float) -> torch.Tensor:
+        nonlocal largest
+        out = multiply(*parts, **options)
+        largest = max(largest, out.numel())
+        return out
+
+    monkeypatch.setattr(torch, "baddbmm", watched)
+    lengths = [3000, 60]
+    blocked_attention(*row(lengths, 4, 4), Layout(lengths, torch.device("cpu")), 0.25, causal=causal)
+    one_head_of_fewest_rows = 128 * 3000
+    assert 0 < largest <= max(blocks._SCORES * torch.get_num_threads(), one_head_of_fewest_rows)
+
+
+def test_bfloat16_stays_near() -> None:
+    lengths = [200, 7, 30]
+    parts = row(lengths, 6, 2)
+    layout = Layout(lengths, torch.device("cpu"))
+    exact = blocked_attention(*parts, layout, 0.25, causal=True)
+    rounded = blocked_attention(*(part.bfloat16() for part in parts), layout, 0.25, causal=True)
+    assert functional.cosine_similarity(rounded.float().flatten(1), exact.flatten(1)).min() > 0.9995
