@@ -42,7 +42,7 @@ class LocalEngine:
         """Tokens so far."""
         return self._usage
 
-    def run(self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
+    def run(self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
         try:
@@ -53,7 +53,7 @@ class LocalEngine:
             _cancel(ahead)
 
     async def arun(
-        self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]
+        self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]
     ) -> AsyncGenerator[Batch, None]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
@@ -68,7 +68,7 @@ class LocalEngine:
 
     def _windows(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         tokenize: Callable[[Sequence[str]], Tokens],
         ahead: deque[tuple[int, Future[Answer]]],
     ) -> Iterator[tuple[int, Future[Answer]]]:

@@ -128,7 +128,7 @@ class Passes:
             return
         # The frames of the error hold what the pass allocated.
         error.__traceback__ = error.__context__ = error.__cause__ = None
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] of torch
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives no type
             torch.cuda.empty_cache()
         if len(chosen.taken) > 1:
             self.budget.shrink(chosen.cost)

@@ -44,7 +44,7 @@ class _Arriving:
     def __init__(self, values: torch.Tensor) -> None:
         self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
         self._values.copy_(values, non_blocking=True)
-        self._copied = torch.cuda.Event()
+        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch gives no type
         self._copied.record(torch.cuda.current_stream(values.device))
 
     def result(self) -> Float32:
