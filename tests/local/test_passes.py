@@ -186,6 +186,20 @@ def test_memory_may_run_out_on_collection_too() -> None:
         large.result(timeout=10)
 
 
+def test_a_sequence_too_large_for_memory_is_not_tried_again_beside_all_other_work() -> None:
+    model = Small(memory=30)
+    card = Card(model)
+    worker = Worker(card, token_budget=5)
+    other = worker.submit(same, [[1] * 5] * 20)
+    large = worker.submit(same, [[9] * 31])
+    assert card.wait_for(launched=2)
+    card.may_end.release(1000)
+    with pytest.raises(OutOfMemoryError):
+        large.result(timeout=10)
+    other.result(timeout=10)
+    assert model.tried <= 20 + 2
+
+
 def test_a_sequence_that_fits_only_alone_is_tried_alone() -> None:
     # Room for one pass at a time: what is launched while another runs finds no memory.
     flying = threading.Semaphore(1)
