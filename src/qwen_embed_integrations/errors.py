@@ -58,6 +58,15 @@ class ModelOutputError(QwenEmbedError):
     """A local model gave numbers that cannot be used; `positions` names the texts."""
 
 
+class OutOfMemoryError(QwenEmbedError, MemoryError):
+    """A local model ran out of memory on a single text; `positions` names it."""
+
+    # A default, since unpickling (out of a process pool) passes the message alone.
+    def __init__(self, message: str, *, positions: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.positions = tuple(positions)
+
+
 class ServerError(QwenEmbedError):
     """A server could not be used as asked.
 

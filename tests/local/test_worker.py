@@ -39,25 +39,25 @@ class Recorder:
 
 
 def job(*sequences: list[int]) -> Any:
-    return lambda: Tokens(list(sequences), [])
+    return lambda texts: Tokens(list(texts), []), sequences
 
 
 def test_values_come_back_in_the_order_of_the_texts() -> None:
     worker = Worker(Recorder(), token_budget=4)
-    answer = worker.submit(job([5], [4, 0, 0], [3, 0], [2, 0, 0, 0], [1])).result()
+    answer = worker.submit(*job([5], [4, 0, 0], [3, 0], [2, 0, 0, 0], [1])).result()
     assert answer.values.tolist() == [5, 4, 3, 2, 1]
     assert answer.tokens == 11
 
 
 def test_a_pass_stays_within_the_budget_unless_one_text_is_longer() -> None:
     model = Recorder()
-    Worker(model, token_budget=4).submit(job(*[[at] * 2 for at in range(1, 6)], [9] * 7)).result()
+    Worker(model, token_budget=4).submit(*job(*[[at] * 2 for at in range(1, 6)], [9] * 7)).result()
     assert sorted(sum(map(len, each)) for each in model.passes) == [2, 4, 4, 7]
 
 
 def test_padding_counts_where_the_model_pads() -> None:
     model = Recorder()
-    Worker(model, token_budget=100, padded=True).submit(job([9] * 50, *[[1]] * 60)).result()
+    Worker(model, token_budget=100, padded=True).submit(*job([9] * 50, *[[1]] * 60)).result()
     assert all(len(each) == 1 or max(map(len, each)) * len(each) <= 100 for each in model.passes)
 
 
@@ -65,7 +65,7 @@ def test_calls_that_wait_together_are_computed_together() -> None:
     model = Recorder(seconds=0.05)
     worker = Worker(model, token_budget=1000)
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda at: worker.submit(job([at])).result(), range(1, 33)))
+        answers = list(pool.map(lambda at: worker.submit(*job([at])).result(), range(1, 33)))
     assert [answer.values[0] for answer in answers] == list(range(1, 33))
     assert len(model.passes) <= 4
 
@@ -73,9 +73,9 @@ def test_calls_that_wait_together_are_computed_together() -> None:
 def test_a_short_job_overtakes_a_long_one() -> None:
     model = Recorder(seconds=0.01)
     worker = Worker(model, token_budget=2)
-    long = worker.submit(job(*[[at, at] for at in range(1, 60)]))
+    long = worker.submit(*job(*[[at, at] for at in range(1, 60)]))
     time.sleep(0.05)
-    worker.submit(job([100])).result(timeout=5)
+    worker.submit(*job([100])).result(timeout=5)
     assert not long.done()
     assert len(long.result().values) == 59
 
@@ -88,31 +88,31 @@ def test_an_error_reaches_the_caller_and_the_worker_goes_on() -> None:
 
     worker = Worker(compute, token_budget=10)
     with pytest.raises(RuntimeError, match="out of memory"):
-        worker.submit(job([0])).result()
+        worker.submit(*job([0])).result()
     with pytest.raises(ZeroDivisionError):
-        worker.submit(lambda: 1 / 0).result()  # type: ignore[arg-type,return-value]
-    assert worker.submit(job([1])).result().values.tolist() == [1]
+        worker.submit(lambda _: 1 / 0, ["x"]).result()  # type: ignore[arg-type,return-value]
+    assert worker.submit(*job([1])).result().values.tolist() == [1]
 
 
 def test_a_cancelled_job_is_not_computed() -> None:
     model = Recorder(seconds=0.1)
     worker = Worker(model, token_budget=1)
-    first = worker.submit(job([1]))
+    first = worker.submit(*job([1]))
     time.sleep(0.02)
-    second = worker.submit(job([2], [3], [4]))
+    second = worker.submit(*job([2], [3], [4]))
     second.cancel()
     first.result()
-    worker.submit(job([5])).result()
+    worker.submit(*job([5])).result()
     assert [[2]] not in model.passes
 
 
 def test_the_thread_ends_with_its_worker() -> None:
     before = threading.active_count()
     worker = Worker(Recorder(), token_budget=1)
-    worker.submit(job([1])).result()
+    worker.submit(*job([1])).result()
     del worker
     forgotten = Worker(Recorder(), token_budget=1)
-    forgotten.submit(job([1])).result()
+    forgotten.submit(*job([1])).result()
     forgotten.close()
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
@@ -122,9 +122,9 @@ def test_the_thread_ends_with_its_worker() -> None:
 
 def test_a_closed_worker_starts_again_on_use() -> None:
     worker = Worker(Recorder(), token_budget=1)
-    worker.submit(job([1])).result()
+    worker.submit(*job([1])).result()
     worker.close()
-    assert worker.submit(job([2])).result().values.tolist() == [2]
+    assert worker.submit(*job([2])).result().values.tolist() == [2]
 
 
 def test_threads_and_event_loops_get_the_vectors_of_their_own_texts(tiny_bert: Path) -> None:

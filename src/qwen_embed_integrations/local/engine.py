@@ -9,29 +9,31 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import ModelOutputError, TextTooLongError
+from qwen_embed_integrations.errors import ModelOutputError, OutOfMemoryError, TextTooLongError
 from qwen_embed_integrations.local.worker import Worker
 from qwen_embed_integrations.vectors import unusable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from qwen_embed_integrations.local.jobs import Answer
     from qwen_embed_integrations.local.tokens import Tokens
-    from qwen_embed_integrations.local.worker import Answer, Compute
+    from qwen_embed_integrations.local.worker import Compute
 
 T = TypeVar("T")
 
-# Texts handed to the worker at once. Sorting by length needs many; memory and progress want few.
-_WINDOW = 2048
+# What is handed to the worker at once. Sorting by length needs many texts; memory and progress want few.
+_TEXTS = 2048
+_CHARACTERS = 2_000_000
 _WINDOWS_AHEAD = 2
 
 
 class LocalEngine:
     """A model in this process, shared by all callers."""
 
-    def __init__(self, compute: Compute, token_budget: int, *, padded: bool) -> None:
-        self._worker = Worker(compute, token_budget, padded=padded)
+    def __init__(self, compute: Compute, token_budget: int, *, padded: bool, shares_prefix: bool = False) -> None:
+        self._worker = Worker(compute, token_budget, padded=padded, shares_prefix=shares_prefix)
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -40,7 +42,7 @@ class LocalEngine:
         """Tokens so far."""
         return self._usage
 
-    def run(self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
+    def run(self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
         try:
@@ -51,7 +53,7 @@ class LocalEngine:
             _cancel(ahead)
 
     async def arun(
-        self, texts: Sequence[str], tokenize: Callable[[Sequence[str]], Tokens]
+        self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]
     ) -> AsyncGenerator[Batch, None]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
@@ -66,13 +68,12 @@ class LocalEngine:
 
     def _windows(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         tokenize: Callable[[Sequence[str]], Tokens],
         ahead: deque[tuple[int, Future[Answer]]],
     ) -> Iterator[tuple[int, Future[Answer]]]:
-        for start in range(0, len(texts), _WINDOW):
-            window = texts[start : start + _WINDOW]
-            ahead.append((start, self._worker.submit(lambda window=window: tokenize(window))))  # type: ignore[misc]
+        for start, window in _cut(texts):
+            ahead.append((start, self._worker.submit(tokenize, window)))
             if len(ahead) >= _WINDOWS_AHEAD:
                 yield ahead[0]
                 ahead.popleft()
@@ -108,12 +109,28 @@ class LocalEngine:
         self.close()
 
 
+def _cut(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    start = characters = 0
+    window: list[str] = []
+    for text in texts:
+        window.append(text)
+        characters += len(text)
+        if len(window) == _TEXTS or characters >= _CHARACTERS:
+            yield start, window
+            start, characters, window = start + len(window), 0, []
+    if window:
+        yield start, window
+
+
 def _result(start: int, result: Callable[[], Answer]) -> Answer:
     try:
         return result()
-    except TextTooLongError as error:
+    except (TextTooLongError, OutOfMemoryError) as error:
         error.positions = tuple(start + at for at in error.positions)
-        error.args = (f"`{error.parameter}` at {name_positions(error.positions)} {error}",)
+        where = f"At {name_positions(error.positions)},"
+        if isinstance(error, TextTooLongError):
+            where = f"`{error.parameter}` at {name_positions(error.positions)}"
+        error.args = (f"{where} {error}",)
         raise
 
 

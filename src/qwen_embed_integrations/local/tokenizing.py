@@ -1,0 +1,84 @@
+"""Texts tokenized a piece at a time, ahead of what computes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qwen_embed_integrations.errors import TextTooLongError
+from qwen_embed_integrations.local.jobs import fail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qwen_embed_integrations.local.jobs import Job
+    from qwen_embed_integrations.local.tokens import Tokens
+
+# One piece: what a query that arrives meanwhile waits for (some 30 ms), and enough for the tokenizer's own threads and
+# for the first pass of a job, which starts when its first piece is done.
+_TEXTS = 256
+_CHARACTERS = 131_072
+
+
+@dataclass
+class Request:
+    """A job and the texts that it is still to get."""
+
+    job: Job
+    tokenize: Callable[[Sequence[str]], Tokens]
+    texts: Sequence[str]
+    done: int = 0
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = sum(map(len, self.texts))
+
+    def next_piece(self) -> Tokens:
+        """Tokenize some more of the texts.
+
+        Raises:
+            TextTooLongError: As `tokenize` does, naming all texts of the job that are too long.
+        """
+        end, characters = self.done, 0
+        while end < min(len(self.texts), self.done + _TEXTS) and characters < _CHARACTERS:
+            characters += len(self.texts[end])
+            end += 1
+        try:
+            tokens = self.tokenize(self.texts[self.done : end])
+        except TextTooLongError:
+            self.tokenize(self.texts)
+            raise
+        self.done, self.left = end, self.left - characters
+        return tokens
+
+
+@dataclass
+class Tokenizing:
+    """Tokenizes requests, the shortest first, so that a query slips in between the pieces of an index build.
+
+    Attributes:
+        send: Takes a job and its next tokens.
+        requests: What is not tokenized yet.
+    """
+
+    send: Callable[[tuple[Job, Tokens]], None]
+    requests: list[Request] = field(default_factory=list)
+
+    def step(self) -> None:
+        """Tokenize one piece."""
+        # A job may have been cancelled, or have failed in computing.
+        self.requests = [request for request in self.requests if not request.job.future.done()]
+        if not self.requests:
+            return
+        request = min(self.requests, key=lambda request: request.left)
+        try:
+            self.send((request.job, request.next_piece()))
+        except Exception as error:  # noqa: BLE001 it belongs to the caller who waits
+            fail(request.job.future, error)
+        if request.done == len(request.texts) or request.job.future.done():
+            self.requests.remove(request)
+
+    def abandon(self, error: Exception) -> None:
+        """Give all callers an error."""
+        for request in self.requests:
+            fail(request.job.future, error)

@@ -1,0 +1,104 @@
+"""Which sequences go into the next pass."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import Future
+
+import pytest
+
+from qwen_embed_integrations.local.jobs import Job, Pass, next_pass
+from qwen_embed_integrations.local.tokens import Tokens
+
+
+def job(*sequences: list[int], shares_prefix: bool = False, of: int | None = None) -> Job:
+    made = Job(Future(), of or len(sequences), shares_prefix=shares_prefix)
+    made.add(Tokens(list(sequences), []))
+    return made
+
+
+def passes(*jobs: Job, token_budget: int, padded: bool = False) -> list[Pass]:
+    found = []
+    while any(each.ready for each in jobs):
+        found.append(next_pass(jobs, token_budget, padded=padded))
+    return found
+
+
+def costs(*jobs: Job, token_budget: int, padded: bool = False) -> list[int]:
+    return [each.cost for each in passes(*jobs, token_budget=token_budget, padded=padded)]
+
+
+def test_the_longest_sequences_of_a_job_go_first() -> None:
+    lengths = [[len(each) for each in one.sequences()] for one in passes(job([1], [2] * 3, [3] * 2), token_budget=3)]
+    assert lengths == [[3], [2, 1]]
+
+
+def test_the_last_pass_is_as_full_as_the_others() -> None:
+    assert costs(job(*[[1] * 50] * 42), token_budget=2048) == [1050, 1050]
+    assert costs(job(*[[1] * 50] * 41), token_budget=2048) == [1050, 1000]
+    assert costs(job(*[[1] * 50] * 40), token_budget=2048) == [2000]
+
+
+def test_even_passes_are_at_most_one_more_than_the_fewest() -> None:
+    chance = random.Random(7)
+    for _ in range(50):
+        lengths = [chance.randint(1, 120) for _ in range(chance.randint(1, 400))]
+        found = costs(job(*[[1] * length for length in lengths]), token_budget=1000)
+        assert sum(found) == sum(lengths)
+        assert max(found) <= 1000
+        # Sequences do not divide, so that one more than the least may be needed.
+        assert len(found) <= -(-sum(lengths) // 1000) + 1
+
+
+def test_passes_are_full_while_more_texts_are_tokenized() -> None:
+    assert next_pass([job(*[[1] * 50] * 42, of=500)], 2048, padded=False).cost == 2000
+
+
+def test_a_common_beginning_counts_once() -> None:
+    prompt = [*range(100)]
+    reranked = job(*[[*prompt, at] for at in range(200, 210)], shares_prefix=True)
+    assert costs(reranked, token_budget=110) == [110]
+
+
+def test_without_sharing_each_sequence_counts_in_full() -> None:
+    prompt = [*range(100)]
+    assert costs(job(*[[*prompt, at] for at in range(200, 204)]), token_budget=202) == [202, 202]
+
+
+def test_a_common_beginning_leaves_each_sequence_its_last_token() -> None:
+    assert job([1, 2, 3], [1, 2, 3], [1, 2, 3, 4], shares_prefix=True).prefix == [1, 2]
+
+
+def test_a_common_beginning_shrinks_as_texts_arrive() -> None:
+    made = job([1, 2, 3, 4], [1, 2, 3, 5], shares_prefix=True, of=3)
+    assert made.prefix == [1, 2, 3]
+    made.add(Tokens([[1, 7, 7]], []))
+    assert made.prefix == [1]
+
+
+def test_jobs_that_begin_alike_share_a_pass() -> None:
+    prompt = [*range(50)]
+    queries = [job([*prompt, 100 + at, 0], shares_prefix=True) for at in range(20)]
+    assert costs(*queries, token_budget=90) == [90]
+
+
+def test_jobs_that_begin_otherwise_do_not_cost_others_their_common_beginning() -> None:
+    first = job(*[[*range(100), at] for at in range(200, 210)], shares_prefix=True)
+    second = job(*[[*range(300, 400), at] for at in range(200, 210)], shares_prefix=True)
+    assert costs(first, second, token_budget=2048) == [110, 110]
+
+
+def test_jobs_without_a_common_beginning_share_a_pass() -> None:
+    documents = job([1] * 5, [2] * 5, shares_prefix=True)
+    assert costs(documents, job([3] * 5, shares_prefix=True), token_budget=100) == [15]
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["packed", "padded"])
+def test_what_is_put_back_is_taken_again_in_the_same_order(padded: bool) -> None:  # noqa: FBT001 of parametrize
+    made = job(*[[at] * at for at in range(1, 20)])
+    before = made.waiting
+    first = next_pass([made], 60, padded=padded)
+    sequences = first.sequences()
+    first.put_back()
+    assert made.waiting == before
+    assert next_pass([made], 60, padded=padded).sequences() == sequences
