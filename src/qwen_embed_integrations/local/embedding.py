@@ -17,8 +17,9 @@ from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.jina_bert import JinaBertModel
 from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.modules import read_recipe
-from qwen_embed_integrations.local.packing import TokenStates, runs_packed, token_states
+from qwen_embed_integrations.local.packing import TokenStates, reads_forward, runs_packed, token_states
 from qwen_embed_integrations.local.tokens import Tokenizer
+from qwen_embed_integrations.local.transfer import to_host
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.engine import Batch, LongText
     from qwen_embed_integrations.local.modules import Recipe
+    from qwen_embed_integrations.local.worker import Pending
     from qwen_embed_integrations.profiles import ModelProfile, Pooling
     from qwen_embed_integrations.vectors import Float32
 
@@ -63,14 +65,18 @@ class LocalEmbeddingEngine(LocalEngine):
         only_last = recipe.profile.pooling == "last"
 
         @torch.inference_mode()
-        def compute(sequences: Sequence[Sequence[int]]) -> Float32:
+        def compute(sequences: Sequence[list[int]]) -> Float32 | Pending:
             pooled = pool(token_states(model, sequences, tokenizer.pad, only_last=only_last)).float()
             for step in steps:
                 pooled = step(pooled)
-            rows: Float32 = pooled[:, : recipe.profile.dimensions].cpu().numpy()
-            return rows
+            return to_host(pooled[:, : recipe.profile.dimensions])
 
-        super().__init__(compute, token_budget, padded=not runs_packed(model))
+        super().__init__(
+            compute,
+            token_budget,
+            padded=not runs_packed(model),
+            shares_prefix=only_last and reads_forward(model),
+        )
         self.profile = recipe.profile
         self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}
         self.size: int | None = recipe.profile.dimensions

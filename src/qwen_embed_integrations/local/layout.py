@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from qwen_embed_integrations.local.transfer import to_device
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,13 +37,13 @@ class Layout:
     @cached_property
     def offsets(self) -> torch.Tensor:
         """Where the sequences begin, and where the last one ends; on the device."""
-        return self._bounds.to(self.device)
+        return to_device(self._bounds, self.device)
 
     @cached_property
     def asking(self) -> torch.Tensor:
         """`offsets` with the shared tokens as a sequence of their own; int32, for CUDA's kernel."""
         bounds = torch.cat([torch.zeros(1, dtype=torch.int64), self._bounds]) if self.shared else self._bounds
-        return bounds.to(self.device, torch.int32)
+        return to_device(bounds.to(torch.int32), self.device)
 
     @cached_property
     def read(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,4 +53,4 @@ class Layout:
         for start, length in zip(self.starts, self.lengths, strict=True):
             pieces += [beginning, torch.arange(start, start + length)]
         bounds = torch.tensor([0, self.shared, *(self.shared + length for length in self.lengths)]).cumsum(0)
-        return torch.cat(pieces).to(self.device), bounds.to(self.device, torch.int32)
+        return to_device(torch.cat(pieces), self.device), to_device(bounds.to(torch.int32), self.device)

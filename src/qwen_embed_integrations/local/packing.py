@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qwen_embed_integrations.local.attention import PACKED
+from qwen_embed_integrations.local.jobs import common
 from qwen_embed_integrations.local.layout import Layout
+from qwen_embed_integrations.local.transfer import end_to_end, to_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,16 +79,8 @@ def reads_forward(model: PreTrainedModel) -> bool:
     return runs_packed(model) and str(model.config.model_type) in _CAUSAL
 
 
-def shared_beginning(sequences: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens at the beginning of sequences are worth computing once for all; each keeps one or more."""
-    least, most = min(map(list, sequences)), max(map(list, sequences))  # of all, these two have least in common
-    limit = min(map(len, sequences)) - 1
-    shared = next((at for at in range(limit) if least[at] != most[at]), limit)
-    return shared if shared >= _LEAST_SHARED and len(sequences) > 1 else 0
-
-
 def token_states(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad: int, *, only_last: bool = False
+    model: PreTrainedModel, sequences: Sequence[list[int]], pad: int, *, only_last: bool = False
 ) -> TokenStates:
     """Run sequences through a model in one pass.
 
@@ -102,24 +96,28 @@ def token_states(
     if not runs_packed(model):
         layout = Layout([*map(len, sequences)], model.device)
         return TokenStates(_padded(model, sequences, pad), layout)
-    shared = shared_beginning(sequences) if only_last and reads_forward(model) else 0
+    # Each keeps a token of its own, to be the last.
+    shared = len(common([each[:-1] for each in sequences])) if only_last and reads_forward(model) else 0
+    if shared < _LEAST_SHARED or len(sequences) == 1:
+        shared = 0
     layout = Layout([len(sequence) - shared for sequence in sequences], model.device, shared=shared)
     return TokenStates(_packed(model, sequences, layout), layout)
 
 
-def _packed(model: PreTrainedModel, sequences: Sequence[Sequence[int]], layout: Layout) -> torch.Tensor:
+def _packed(model: PreTrainedModel, sequences: Sequence[list[int]], layout: Layout) -> torch.Tensor:
     first, shared = first_position(model.config.to_dict()), layout.shared
-    row = [*sequences[0][:shared], *(token for sequence in sequences for token in sequence[shared:])]
-    ids = torch.tensor(row, device=model.device)
+    ids = end_to_end([sequences[0][:shared], *(sequence[shared:] for sequence in sequences)], model.device)
     spans = [(0, shared), *((shared, length) for length in layout.lengths)]
-    positions = torch.cat([torch.arange(length) + first + before for before, length in spans]).to(model.device)
+    positions = torch.cat([torch.arange(length) + first + before for before, length in spans])
     extra: dict[str, Any] = {}
     if getattr(model.config, "type_vocab_size", 0):
         # The model's own default is a buffer only as long as its position table.
         extra["token_type_ids"] = torch.zeros_like(ids).unsqueeze(0)
     else:
         extra["use_cache"] = False
-    out = model(input_ids=ids.unsqueeze(0), position_ids=positions.unsqueeze(0), layout=layout, **extra)
+    out = model(
+        input_ids=ids.unsqueeze(0), position_ids=to_device(positions, model.device).unsqueeze(0), layout=layout, **extra
+    )
     hidden: torch.Tensor = out.last_hidden_state[0]
     return hidden
 

@@ -16,8 +16,9 @@ from qwen_embed_integrations.local.device import choose_device, choose_dtype, ch
 from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.loading import load_model
-from qwen_embed_integrations.local.packing import padded, token_states
+from qwen_embed_integrations.local.packing import padded, reads_forward, runs_packed, token_states
 from qwen_embed_integrations.local.tokens import Pair, Tokenizer, Tokens
+from qwen_embed_integrations.local.transfer import to_host
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qwen_embed_integrations.engine import Batch, LongText
-    from qwen_embed_integrations.local.worker import Compute
+    from qwen_embed_integrations.local.worker import Compute, Pending
+    from qwen_embed_integrations.vectors import Float32
 
     # Tokenizes documents with their query and instruction.
     Pairing = Callable[[str, str | None, Sequence[str]], Tokens]
@@ -41,9 +43,16 @@ class LocalRerankEngine(LocalEngine):
     """
 
     def __init__(
-        self, profile: RerankProfile, compute: Compute, pair: Pairing, token_budget: int, *, padded: bool
+        self,
+        profile: RerankProfile,
+        compute: Compute,
+        pair: Pairing,
+        token_budget: int,
+        *,
+        padded: bool,
+        shares_prefix: bool,
     ) -> None:
-        super().__init__(compute, token_budget, padded=padded)
+        super().__init__(compute, token_budget, padded=padded, shares_prefix=shares_prefix)
         self.profile = profile
         self._pair = pair
 
@@ -87,7 +96,9 @@ class LocalRerankEngine(LocalEngine):
             typed = "token_type_ids" in tokenizer.raw.model_input_names
             compute = _cross_encoder(loaded, tokenizer.pad, _activation(files), typed=typed)
             pair = partial(_pairs, tokenizer)
-        return cls(known, compute, pair, budget, padded=known.method == "cross_encoder")
+        base = cast("PreTrainedModel", loaded.base_model)
+        packed = known.method == "token_logits" and runs_packed(base)
+        return cls(known, compute, pair, budget, padded=not packed, shares_prefix=packed and reads_forward(base))
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""
@@ -154,9 +165,9 @@ def _token_logits(model: PreTrainedModel, head: torch.Tensor, pad: int) -> Compu
     base = cast("PreTrainedModel", model.base_model)
 
     @torch.inference_mode()
-    def compute(sequences: Sequence[Sequence[int]]) -> Any:
+    def compute(sequences: Sequence[list[int]]) -> Float32 | Pending:
         # Only the last position and two rows of the vocabulary matter, and the query is read once for all documents.
-        return torch.sigmoid(token_states(base, sequences, pad, only_last=True).last().float() @ head).cpu().numpy()
+        return to_host(torch.sigmoid(token_states(base, sequences, pad, only_last=True).last().float() @ head))
 
     return compute
 
@@ -201,11 +212,11 @@ def _cross_encoder(
     model: PreTrainedModel, pad: int, activation: Callable[[torch.Tensor], torch.Tensor], *, typed: bool
 ) -> Compute:
     @torch.inference_mode()
-    def compute(pairs: Sequence[Pair]) -> Any:
+    def compute(pairs: Sequence[Pair]) -> Float32 | Pending:
         ids, mask = padded([pair.ids for pair in pairs], pad, model.device)
         types, _ = padded([pair.types for pair in pairs], 0, model.device)
         logits = model(input_ids=ids, attention_mask=mask, **({"token_type_ids": types} if typed else {})).logits
-        return activation(logits[:, 0].float()).cpu().numpy()
+        return to_host(activation(logits[:, 0].float()))
 
     return compute
 
