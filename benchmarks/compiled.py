@@ -1,0 +1,169 @@
+"""OpenVINO and ONNX Runtime over padded batches, compiled from transformers' own modules.
+
+sentence-transformers' backends for them need optimum, which has no release for transformers 5. This drives the engines
+as optimum does: one graph for all lengths, texts sorted by length, cut into batches and padded to the longest.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from rounds import physical_cores
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from made_texts import Texts
+    from shapes import Shape
+
+_OPSET = 18
+
+
+class _Pooled(nn.Module):
+    """A model from token ids to unit vectors, padding on the right."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        super().__init__()
+        self.model = transformers.AutoModel.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+        ).eval()
+        self._pooling = shape.pooling
+        self._causal = shape.kind == "qwen3"
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return unit vectors of shape `(n, dimensions)`."""
+        # The mask is made here: transformers' own way of making it cannot be traced.
+        length = input_ids.shape[1]
+        seen = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, length)
+        if self._causal:
+            at = torch.arange(length)
+            seen = seen & (at[None, :] <= at[:, None])
+        mask = torch.zeros(seen.shape).masked_fill(~seen, -1e9)
+        given: Any = {"full_attention": mask} if self._causal else mask
+        options: dict[str, Any] = {"use_cache": False} if self._causal else {}
+        states = self.model(input_ids, attention_mask=given, **options).last_hidden_state
+        weights = attention_mask[:, :, None].to(states.dtype)
+        if self._pooling == "mean":
+            pooled = (states * weights).sum(1) / weights.sum(1)
+        elif self._pooling == "cls":
+            pooled = states[:, 0]
+        else:
+            last = attention_mask.sum(1) - 1
+            pooled = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]
+        return nn.functional.normalize(pooled)
+
+
+class Padded:
+    """Texts through a graph in padded batches.
+
+    Attributes:
+        name: What to call it.
+    """
+
+    name: str
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self._prefix = shape.query_prefix
+        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._tokenizer.padding_side = "right"
+        self._max_tokens = shape.max_tokens
+        self._compute: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+    def embed(self, texts: Texts, batch: int | None) -> np.ndarray:
+        """Return unit vectors of shape `(n, dimensions)`, in order."""
+        if self._compute is None:
+            raise RuntimeError("closed")
+        prefix = self._prefix if texts.role == "query" else ""
+        ids = self._tokenizer([prefix + text for text in texts.texts], truncation=True, max_length=self._max_tokens)[
+            "input_ids"
+        ]
+        order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
+        rows: list[Any] = [None] * len(ids)
+        size = batch or 1
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            padded = self._tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="np")
+            found = self._compute(padded["input_ids"].astype(np.int64), padded["attention_mask"].astype(np.int64))
+            for at, row in zip(chosen, found, strict=True):
+                rows[at] = row
+        return np.stack(rows)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._compute = None
+
+
+class OpenVino(Padded):
+    """OpenVINO, computing in bfloat16 or float32."""
+
+    def __init__(self, folder: Path, shape: Shape, dtype: torch.dtype) -> None:
+        import openvino  # noqa: PLC0415 installed where it is compared with
+
+        super().__init__(folder, shape)
+        self.name = "OpenVINO"
+        core = openvino.Core()
+        with torch.no_grad():
+            module = _Pooled(folder, shape)
+            graph = openvino.convert_model(module, example_input=_example())
+        compiled = core.compile_model(
+            graph,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": "1",
+                "INFERENCE_NUM_THREADS": str(physical_cores()),
+            },
+        )
+        self._compute = lambda ids, mask: compiled([ids, mask])[0].copy()
+        del module, graph
+        gc.collect()
+
+
+class OnnxRuntime(Padded):
+    """ONNX Runtime, which on a CPU computes in float32."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        import onnxruntime  # noqa: PLC0415 installed where it is compared with
+
+        if find_spec("onnx") is None:
+            raise ModuleNotFoundError("No module named 'onnx'")
+        super().__init__(folder, shape)
+        self.name = "ONNX Runtime (fp32)"
+        self._folder = tempfile.TemporaryDirectory()
+        target = f"{self._folder.name}/fp32.onnx"
+        with torch.no_grad():
+            torch.onnx.export(
+                _Pooled(folder, shape),
+                tuple(_example().values()),
+                target,
+                input_names=["input_ids", "attention_mask"],
+                output_names=["vectors"],
+                dynamic_axes={name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        gc.collect()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = physical_cores()
+        session = onnxruntime.InferenceSession(target, options, providers=["CPUExecutionProvider"])
+        self._compute = lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+
+    def close(self) -> None:
+        """Free the model."""
+        super().close()
+        self._folder.cleanup()
+
+
+def _example() -> dict[str, torch.Tensor]:
+    mask = torch.ones(2, 7, dtype=torch.long)
+    mask[1, 5:] = 0
+    return {"input_ids": torch.arange(14).reshape(2, 7) + 5, "attention_mask": mask}
