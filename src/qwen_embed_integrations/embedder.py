@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.checks import check_instruction, check_name, check_texts
@@ -287,24 +288,24 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     def _prepare(
         self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
-    ) -> tuple[list[str], AnyCollector]:
+    ) -> tuple[Sequence[str], AnyCollector]:
         prompts = self._prompts(texts, role, instruction)
         return prompts, kind(len(prompts), finish=self._finish, parameter="texts", show_progress=self._show_progress)
 
-    def _prompts(self, texts: Iterable[str], role: Role, instruction: str | None) -> list[str]:
+    def _prompts(self, texts: Iterable[str], role: Role, instruction: str | None) -> Sequence[str]:
         check_instruction(instruction)
         if role not in ("query", "document"):
             raise InvalidInputError(f"`role` is {role!r}; it must be 'query' or 'document'.", parameter="role")
         prefix = self.profile.prefix(role, self.instruction if instruction is None else instruction)
         checked = check_texts(texts, parameter="texts")
-        return [prefix + text for text in checked] if prefix else checked
+        return _Prompted(prefix, checked) if prefix else checked
 
-    def _gather(self, prompts: list[str], collector: Collector) -> None:
+    def _gather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             for batch in self._engine.embed(prompts):
                 collector.add(batch)
 
-    async def _agather(self, prompts: list[str], collector: Collector) -> None:
+    async def _agather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             async with aclosing(self._engine.aembed(prompts)) as batches:
                 async for batch in batches:
@@ -324,6 +325,26 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.profile.name!r}, dimensions={self.dimensions})"
+
+
+class _Prompted(Sequence[str]):
+    """Texts behind a prompt, put together when they are asked for: all at once, they would be in memory twice."""
+
+    def __init__(self, prefix: str, texts: Sequence[str]) -> None:
+        self._prefix = prefix
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self._prefix + text for text in self._texts[at]]
+        return self._prefix + self._texts[at]
 
 
 def _served_profile(model: str) -> ModelProfile:

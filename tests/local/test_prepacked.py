@@ -42,7 +42,7 @@ def test_states_stay_the_same(
     ids = torch.randint(5, 300, (2, 40), generator=torch.Generator().manual_seed(0))
     before = model(input_ids=ids).last_hidden_state
     assert linear_layers(model) > 0
-    assert prepack(model)
+    prepack(model)
     assert linear_layers(model) == 0
     torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=tolerance, rtol=tolerance)
 
@@ -53,13 +53,14 @@ def test_an_activation_that_is_not_known_is_left_to_the_model(tmp_path: Path) ->
     model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
     ids = torch.arange(5, 45).unsqueeze(0)
     before = model(input_ids=ids).last_hidden_state
-    assert prepack(model)
+    prepack(model)
     torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=2e-5, rtol=2e-5)
 
 
 def test_weights_can_still_be_read() -> None:
     layer = nn.Linear(24, 40)
-    torch.testing.assert_close(prepacked._Linear(layer).weight, layer.weight.detach(), atol=0, rtol=0)
+    weight = layer.weight.detach()
+    torch.testing.assert_close(prepacked._Linear(layer).weight, weight, atol=0, rtol=0)
 
 
 def test_a_torch_without_the_operators_leaves_the_model_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_torch_without_the_operators_leaves_the_model_alone(monkeypatch: pytes
     prepacked._works.cache_clear()
     monkeypatch.setattr(prepacked, "_Linear", gone)
     try:
-        assert not prepack(model)
+        prepack(model)
     finally:
         prepacked._works.cache_clear()
     assert linear_layers(model) == layers

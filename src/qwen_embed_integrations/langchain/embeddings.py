@@ -14,6 +14,8 @@ from qwen_embed_integrations.langchain.settings import Settings
 from qwen_embed_integrations.profiles import ModelProfile  # noqa: TC001 pydantic reads the annotation at runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from langchain_core.documents import Document
 
     from qwen_embed_integrations.embedder import Embedder
@@ -34,7 +36,7 @@ class EmbedderEmbeddings(Settings, Embeddings):
         """The core object: arrays instead of lists, many queries at once, usage, fingerprint."""
         return cast("Embedder", self._built.get(self._build))
 
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+    def embed_documents(self, texts: Iterable[str]) -> list[list[float]]:
         """Embed texts that are searched.
 
         Args:
@@ -65,7 +67,7 @@ class EmbedderEmbeddings(Settings, Embeddings):
         """
         return self.embedder.embed_lists([text], "query", instruction=instruction)[0]
 
-    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+    async def aembed_documents(self, texts: Iterable[str]) -> list[list[float]]:
         """Embed texts that are searched, on the running event loop; see `embed_documents`."""
         return await self.embedder.aembed_lists(texts, "document")
 

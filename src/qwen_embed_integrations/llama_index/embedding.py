@@ -19,7 +19,7 @@ from qwen_embed_integrations.llama_index.vector_cache import VectorCache
 from qwen_embed_integrations.profiles import ModelProfile  # noqa: TC001 pydantic reads the annotation at runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from qwen_embed_integrations.embedder import Embedder
     from qwen_embed_integrations.profiles import Role
@@ -70,9 +70,33 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
             "query_instruction": self.query_instruction,
         }
 
+    def get_text_embedding_batch(
+        self,
+        texts: Iterable[str],
+        show_progress: bool = False,  # noqa: FBT001, FBT002 LlamaIndex's signature
+        **kwargs: Any,
+    ) -> list[list[float]]:
+        """Embed documents.
+
+        Args:
+            texts: The documents.
+            show_progress: Show a progress bar.
+            **kwargs: As LlamaIndex passes them.
+
+        Returns:
+            A unit vector for each, in order.
+
+        Raises:
+            InvalidInputError: If a text is blank or no string.
+            QwenEmbedError: If the server or the model fails; `positions` count within one `embed_batch_size`.
+        """
+        # LlamaIndex's own wants to know how many there are.
+        listed = check_texts(texts, parameter="texts")
+        return super().get_text_embedding_batch(listed, show_progress, **kwargs)
+
     async def aget_text_embedding_batch(
         self,
-        texts: list[str],
+        texts: Iterable[str],
         show_progress: bool = False,  # noqa: FBT001, FBT002 LlamaIndex's signature
         **_: Any,
     ) -> list[list[float]]:
@@ -91,7 +115,8 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
         """
         # LlamaIndex's own leaves the events of a failed call open and its other batches running.
         size = self.embed_batch_size
-        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+        listed = check_texts(texts, parameter="texts")
+        batches = [listed[start : start + size] for start in range(0, len(listed), size)]
         slots = asyncio.Semaphore(self.num_workers or len(batches) or 1)
         tasks = [asyncio.ensure_future(self._aembed_batch(batch, slots)) for batch in batches]
         rows: list[list[float]] = []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from qwen_embed_integrations.checks import check_whole_number
 from qwen_embed_integrations.errors import InvalidInputError
-
-logger = logging.getLogger(__name__)
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -66,6 +62,22 @@ def choose_token_budget(token_budget: int | None, device: torch.device) -> int:
         return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
     check_whole_number(token_budget, parameter="token_budget", least=1)
     return token_budget
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device in words, a GPU with its name."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def describe_dtype(dtype: torch.dtype, device: torch.device) -> str:
+    """Return a precision in words, with what the hardware has to say on it."""
+    fast = _multiplies_bfloat16(device)
+    reason = {
+        torch.bfloat16: "multiplied fast here" if fast else "multiplied slowly here",
+        torch.float32: "exact; bfloat16 would be faster here" if fast else "bfloat16 is not multiplied fast here",
+    }.get(dtype)
+    name = str(dtype).removeprefix("torch.")
+    return f"{name} ({reason})" if reason else name
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

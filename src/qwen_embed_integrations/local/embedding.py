@@ -109,7 +109,9 @@ class LocalEmbeddingEngine(LocalEngine):
             lower_case=recipe.lower_case,
         )
         model_class = _OWN_MODELS.get(files.model_type, AutoModel)
-        loaded = load_model(model_class, files, device=place, dtype=precision, unused=("pooler.",))
+        loaded = load_model(
+            model_class, files, device=place, dtype=precision, unused=("pooler.",), heads=("cls.", "lm_head.")
+        )
         return cls(files, recipe, loaded, tokenizer, token_budget=budget)
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:

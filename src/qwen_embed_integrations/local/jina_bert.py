@@ -80,11 +80,12 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
         self.post_init()  # type: ignore[no-untyped-call]  # not typed in transformers
 
     @classmethod
-    def from_pretrained(cls, folder: Any, **options: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(cls, folder: Any, *, state_dict: Any = None, **options: Any) -> Self:  # type: ignore[override]
         """Load a checkpoint, as transformers' own `from_pretrained` does.
 
         Args:
             folder: Where it lies.
+            state_dict: Its weights, where they are read already.
             **options: Passed on.
 
         Raises:
@@ -92,7 +93,10 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
         """
         config = BertConfig.from_pretrained(folder)
         config.layer_layout = _read_layout(Path(folder), config)
-        made: Self = super().from_pretrained(folder, config=config, attn_implementation=PACKED, **options)
+        source = folder if state_dict is None else None
+        made: Self = super().from_pretrained(
+            source, config=config, state_dict=state_dict, attn_implementation=PACKED, **options
+        )
         return made
 
     def forward(

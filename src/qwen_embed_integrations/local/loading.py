@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from safetensors import SafetensorError
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
-from qwen_embed_integrations.local.packing import attention_for
-from qwen_embed_integrations.local.prepacked import prepack
+from qwen_embed_integrations.local.device import describe_device, describe_dtype
+from qwen_embed_integrations.local.memory import ran_out, require_room, too_large
+from qwen_embed_integrations.local.packing import attention_for, runs_packed
+from qwen_embed_integrations.local.prepacked import can_prepack, prepack
+from qwen_embed_integrations.local.weights import StoredWeights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import torch
-    from transformers import PreTrainedModel
 
     from qwen_embed_integrations.local.files import CheckpointFiles
 
@@ -37,6 +39,7 @@ def load_model(
     dtype: torch.dtype,
     packs: bool = True,
     unused: tuple[str, ...] = (),
+    heads: tuple[str, ...] = (),
 ) -> PreTrainedModel:
     """Load a checkpoint with one of transformers' auto classes.
 
@@ -47,27 +50,67 @@ def load_model(
         dtype: Precision of the weights.
         packs: Whether the caller lays sequences end to end, where the architecture allows it.
         unused: Beginnings of the names of weights that are never run; their absence changes nothing.
+        heads: Beginnings of the names of weights that `auto_class` has no place for, and that are not read.
 
     Raises:
-        ModelLoadError: If weights are missing, so that part of the model would be random.
+        ModelLoadError: If the model does not fit, or weights are missing, so that part of it would be random.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "output_loading_info": True,
+    }
     attention = attention_for(files.config)
     if packs and attention is not None:
         options["attn_implementation"] = attention
     try:
-        with _no_progress_bars():
-            model, report = auto_class.from_pretrained(
-                files.folder,
-                dtype=dtype,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-                **options,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        weights = StoredWeights(files, heads)
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
+    require_room(files.name, weights, device, dtype)
+    try:
+        with _no_progress_bars():
+            mapped = not can_prepack(device, dtype)  # or all would be in memory twice, mapped and prepacked
+            model, report = _read(auto_class, files, weights, options, mapped=mapped)
+        _require_all(files, model, report, unused)
+        loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
+        parameters = sum(each.numel() for each in loaded.parameters())
+        prepack(loaded.base_model)
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
+        if ran_out(error):
+            raise too_large(files.name, weights, device, dtype) from error
+        raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
+    logger.info(
+        "%s: %s, %.3g million parameters, on %s in %s, %s",
+        files.name,
+        type(model).__name__,
+        parameters / 1e6,
+        describe_device(device),
+        describe_dtype(dtype, device),
+        "packed" if runs_packed(loaded) else "padded",
+    )
+    return loaded
+
+
+def _read(
+    auto_class: Any, files: CheckpointFiles, weights: StoredWeights, options: dict[str, Any], *, mapped: bool
+) -> tuple[Any, Any]:
+    if (mapped and not weights.dtypes - {options["dtype"]}) or "quantization_config" in files.config:
+        # Mapped from the files: nothing is read before it is used, and processes share it.
+        return cast("tuple[Any, Any]", auto_class.from_pretrained(files.folder, **options))
+    # Left to transformers, a conversion has all of the files in memory beside its result.
+    read = dict(weights.converted(options["dtype"]))
+    if issubclass(auto_class, PreTrainedModel):
+        return cast("tuple[Any, Any]", auto_class.from_pretrained(files.folder, state_dict=read, **options))
+    config = AutoConfig.from_pretrained(files.folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        kind = type(auto_class.from_config(config))  # which class it is; it takes no memory there
+    return cast("tuple[Any, Any]", kind.from_pretrained(None, config=config, state_dict=read, **options))
+
+
+def _require_all(files: CheckpointFiles, model: PreTrainedModel, report: Any, unused: tuple[str, ...]) -> None:
     strange = [key for key in report["unexpected_keys"] if _INSIDE.search(key) and not key.endswith(_HARMLESS)]
     if strange:
         raise ModelLoadError(
@@ -82,10 +125,6 @@ def load_model(
             f"`model` {files.name!r} does not hold all weights of a {type(model).__name__}: {len(lost)} are missing or "
             f"of another shape ({', '.join(lost[:5])}, …). They would be random; is this the right checkpoint?"
         )
-    logger.info("%s: %s on %s in %s", files.name, type(model).__name__, device, str(dtype).removeprefix("torch."))
-    loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
-    prepack(loaded.base_model)
-    return loaded
 
 
 @contextmanager

@@ -19,32 +19,33 @@ _BERTS = ("Bert", "Camembert", "Roberta", "XLMRoberta")
 _QWENS = ("Qwen2", "Qwen3")
 
 
-def prepack(model: Any) -> bool:
-    """Replace a model's layers by equal ones that a CPU computes faster; transformers' code around them stays.
+def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
+    """Tell whether this torch offers it, on this processor."""
+    return device.type == "cpu" and _works(dtype)
+
+
+def prepack(model: Any) -> None:
+    """Replace a model's layers by equal ones that a CPU computes faster, where that can be; the code around them stays.
 
     Args:
         model: One of transformers, on its device and in its precision; it is changed, and can only be run from then on.
-
-    Returns:
-        Whether it was done: on CPUs, where oneDNN offers it.
     """
-    if model.device.type != "cpu" or not _works(model.dtype):
-        return False
-    _replace(model, str(getattr(model.config, "hidden_act", "")))
-    return True
+    if can_prepack(model.device, model.dtype):
+        _replace(model, str(getattr(model.config, "hidden_act", "")))
 
 
 @lru_cache
 def _works(dtype: torch.dtype) -> bool:
-    # The operators are not public: whether this torch, on this processor, has them is tried out.
+    # The operators are not public, so they are tried out.
     layer = nn.Linear(64, 32, dtype=dtype)
     rows = torch.ones(4, 64, dtype=dtype)
     with torch.inference_mode():
         try:
+            expected = layer(rows)
             found = _Linear(layer)(rows)
         except (AttributeError, NotImplementedError, RuntimeError):
             return False
-        return torch.allclose(found, layer(rows), atol=0.05)
+        return torch.allclose(found, expected, atol=0.05)
 
 
 def _replace(module: nn.Module, activation: str) -> None:
@@ -72,6 +73,7 @@ class _Linear(nn.Module):
         super().__init__()
         self.bias = layer.bias
         self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())  # noqa: SLF001 see _works
+        del layer.weight  # before the next one is copied
         self._then = then
 
     @property

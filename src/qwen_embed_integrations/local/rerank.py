@@ -17,6 +17,7 @@ from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.packing import padded, reads_forward, runs_packed, token_states
+from qwen_embed_integrations.local.tokenizer_checks import require_marks
 from qwen_embed_integrations.local.tokens import Pair, Tokenizer, Tokens
 from qwen_embed_integrations.local.transfer import to_host
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
@@ -82,6 +83,7 @@ class LocalRerankEngine(LocalEngine):
         known = profile or _read_profile(files)
         tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=long_text)
         if known.method == "token_logits":
+            require_marks(files, tokenizer.raw, known.lead("") + known.tail)
             classifies = str((files.config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")
             auto_class = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
             loaded = load_model(auto_class, files, device=place, dtype=precision)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoTokenizer
-
-from qwen_embed_integrations.errors import ModelLoadError, TextTooLongError
+from qwen_embed_integrations.errors import TextTooLongError
 from qwen_embed_integrations.local.packing import first_position
+from qwen_embed_integrations.local.tokenizer_checks import ends_to_add, load_tokenizer, require_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +57,8 @@ class Tokenizer:
         appended_token: str | None = None,
         lower_case: bool = False,
     ) -> None:
-        try:
-            self.raw: Any = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelLoadError(f"`model` {files.name!r} has no tokenizer that can be loaded: {error}") from error
+        self.raw: Any = load_tokenizer(files)
+        require_rows(files, self.raw)
         # transformers marks "no limit known" by a number far above any real one, which min() passes over.
         self.max_tokens = int(max_tokens or self.raw.model_max_length)
         if positions := files.config.get("max_position_embeddings"):
@@ -69,19 +66,7 @@ class Tokenizer:
         self.pad = self.raw.pad_token_id if self.raw.pad_token_id is not None else 0
         self._long_text = long_text
         self._lower_case = lower_case
-        self._missing_end = self._find_missing_end(files, appended_token)
-
-    def _find_missing_end(self, files: CheckpointFiles, appended_token: str | None) -> list[int]:
-        # Early snapshots and conversions lack the post-processor that appends it, and the vector is pooled from it:
-        # https://github.com/QwenLM/Qwen3-Embedding/issues/54
-        if appended_token is None:
-            return []
-        wanted = self.raw.convert_tokens_to_ids(appended_token)
-        if wanted is None or wanted == self.raw.unk_token_id:
-            raise ModelLoadError(
-                f"`model` {files.name!r} has no token {appended_token!r} to end inputs with; is it the right tokenizer?"
-            )
-        return [] if self.raw("x")["input_ids"][-1:] == [wanted] else [wanted]
+        self._ends = ends_to_add(files, self.raw, appended_token)
 
     def encode(
         self, texts: Sequence[str], *, reserved: int = 0, parameter: str = "texts", special_tokens: bool = True
@@ -99,15 +84,16 @@ class Tokenizer:
         """
         if self._lower_case:
             texts = [text.lower() for text in texts]
-        room = self.max_tokens - len(self._missing_end) - reserved
-        how = {"add_special_tokens": special_tokens}
+        before, after = self._ends or ([], [])
+        room = self.max_tokens - len(before) - len(after) - reserved
+        how = {"add_special_tokens": special_tokens and self._ends is None}
         ids: list[list[int]] = self._tokenize(list(texts), **how)["input_ids"]
         long = self._too_long(ids, room, parameter)
         for at in long:
             # The tokenizer's own truncation keeps the special tokens at the end.
             ids[at] = self._tokenize(texts[at], truncation=True, max_length=room, **how)["input_ids"]
-        if self._missing_end:
-            ids = [each + self._missing_end for each in ids]
+        if self._ends is not None:
+            ids = [before + each + after for each in ids]
         return Tokens(ids, long)
 
     def encode_pairs(self, query: str, documents: Sequence[str]) -> Tokens:

@@ -1,0 +1,288 @@
+"""Loading takes little memory, says in one line what it chose, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+import checkpoints
+import jina_checkpoints
+from qwen_embed_integrations import Embedder, Reranker
+from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.local import memory
+from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.weights import StoredWeights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qwen_embed_integrations.local.rerank import LocalRerankEngine
+
+FILES = "model*.safetensors"
+
+
+def stored_as(folder: Path, dtype: torch.dtype) -> Path:
+    for path in folder.glob(FILES):
+        halved = {name: tensor.to(dtype) for name, tensor in load_file(path).items()}
+        save_file(halved, path, metadata={"format": "pt"})
+    return folder
+
+
+# --- how much memory it takes --------------------------------------------------------------------------------------
+
+# The kernel's own record of the most memory at once, pages of mapped files included, before and after each.
+MEASURE = """
+import gc, sys
+from qwen_embed_integrations import Embedder
+
+def most():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+tiny, *cases = sys.argv[1:]
+Embedder.local(tiny, device="cpu", dtype="bfloat16").embed_documents(["x"])
+for case in cases:
+    folder, dtype = case.split("=")
+    gc.collect()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = most()
+    loaded = Embedder.local(folder, device="cpu", dtype=dtype)
+    print(most() - before)
+    del loaded
+"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of 100 to 300 MB in several files or one, of each kind of loading."""
+    root = tmp_path_factory.mktemp("large")
+    size = {"hidden_size": 512, "intermediate_size": 2048, "initializer_range": 0.02}
+    qwen3 = checkpoints.qwen3_embedding(
+        root / "qwen3", vocab_size=60_000, num_hidden_layers=12, num_attention_heads=8, **size
+    )
+    shards = root / "shards"
+    transformers.AutoModel.from_pretrained(qwen3).save_pretrained(shards, max_shard_size="50MB")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (shards / name).write_bytes((qwen3 / name).read_bytes())
+    checkpoints.sentence_transformers_files(shards, pooling="lasttoken", size=512)
+    bert = {"vocab_size": 30_000, "num_hidden_layers": 16, "num_attention_heads": 8, **size}
+    size.pop("initializer_range")
+    jina = {"vocab_size": 30_000, "num_hidden_layers": 12, "num_attention_heads": 8, **size}
+    folder = jina_checkpoints.embedding(root / "jina", spread=0.02, **jina)
+    checkpoints.sentence_transformers_files(folder, pooling="mean", size=512)
+    made = checkpoints.bert_embedding(root / "bert", **bert)
+    return {
+        "qwen3": qwen3,
+        "shards": shards,
+        "bert": stored_as(made, torch.float16),
+        "jina": stored_as(folder, torch.float16),
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own record")
+def test_loading_takes_little_more_memory_than_the_weights(large: dict[str, Path], tiny_bert: Path) -> None:
+    cases = [
+        ("qwen3", "float32"),
+        ("qwen3", "bfloat16"),
+        ("shards", "bfloat16"),
+        ("bert", "bfloat16"),
+        ("bert", "float32"),
+        ("jina", "bfloat16"),
+    ]
+    arguments = [f"{large[name]}={dtype}" for name, dtype in cases]
+    command = [sys.executable, "-c", MEASURE, str(tiny_bert), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)  # noqa: S603 our own code
+    for (name, dtype), most in zip(cases, map(int, done.stdout.split()), strict=True):
+        weights = StoredWeights(CheckpointFiles(large[name])).size(getattr(torch, dtype))
+        assert weights > 80e6
+        assert most < 1.3 * weights, (name, dtype, most / weights)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_read_in_another_precision_are_those_that_transformers_reads(tmp_path: Path, dtype: str) -> None:
+    folder = stored_as(checkpoints.qwen3_embedding(tmp_path / "tiny", vocab_size=700), torch.float16)
+    with Embedder.local(folder, device="cpu", dtype=dtype) as ours:
+        found = ours.embed_documents(["a quick fox", "fox"])
+    model = transformers.AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
+    model.save_pretrained(folder)
+    with Embedder.local(folder, device="cpu", dtype=dtype) as same:
+        assert (same.embed_documents(["a quick fox", "fox"]) == found).all()
+
+
+def test_a_large_matrix_is_converted_in_pieces_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen_embed_integrations.local.weights._LOT", 10_000)
+    folder = checkpoints.bert_embedding(tmp_path / "tiny")
+    wanted = load_file(folder / "model.safetensors")
+    found = dict(StoredWeights(CheckpointFiles(folder)).converted(torch.bfloat16))
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], tensor.bfloat16()) for name, tensor in wanted.items())
+
+
+def test_tied_weights_and_heads_that_are_not_read_do_not_count(tmp_path: Path) -> None:
+    folder = checkpoints.qwen3(tmp_path / "tiny")
+    weights = load_file(folder / "model.safetensors")
+    counted = sum(tensor.numel() for tensor in weights.values())
+    save_file(weights | {"lm_head.weight": torch.zeros(640, 64)}, folder / "model.safetensors")
+    assert StoredWeights(CheckpointFiles(folder)).size(torch.bfloat16) == 2 * counted
+    checkpoints.edit_json(folder / "config.json", tie_word_embeddings=False)
+    untied = CheckpointFiles(folder)
+    assert StoredWeights(untied).size(torch.bfloat16) == 2 * (counted + 640 * 64)
+    assert StoredWeights(untied, ("lm_head.",)).size(torch.bfloat16) == 2 * counted
+
+
+# --- what does not fit ---------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_does_not_fit_says_what_it_needs_and_what_fits(
+    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
+    free = weights.size(torch.float32) - 1
+    monkeypatch.setattr(memory, "free_memory", lambda _device: free)
+    with pytest.raises(ModelLoadError) as caught:
+        Embedder.local(tiny_qwen3, device="cpu", dtype="float32")
+    said = str(caught.value)
+    needed, half = (f"{weights.size(dtype) / 1e6:.1f} MB" for dtype in (torch.float32, torch.bfloat16))
+    assert f"take {needed} in float32, and {free / 1e6:.1f} MB is free on cpu" in said
+    assert f"dtype='bfloat16' ({half})" in said
+    assert "Embedder.served" in said
+    with Embedder.local(tiny_qwen3, device="cpu", dtype="bfloat16") as fits:
+        assert fits.embed_documents(["fox"]).shape == (1, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "free", "wanted"),
+    [
+        ("Qwen3-Embedding-8B", 10e9, "Qwen/Qwen3-Embedding-4B (8.0 GB)"),
+        ("Qwen3-Embedding-8B", 5e9, "Qwen/Qwen3-Embedding-0.6B (1.2 GB)"),
+        ("Qwen3-Reranker-8B", 10e9, "Qwen/Qwen3-Reranker-4B (8.0 GB)"),
+        ("mxbai-rerank-large-v1", 0.5e9, "mixedbread-ai/mxbai-rerank-base-v1"),
+        ("jina-embeddings-v2-base-en", 0.2e9, "jinaai/jina-embeddings-v2-small-en"),
+    ],
+)
+def test_the_largest_model_of_the_family_that_fits_is_named(
+    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, name: str, free: float, wanted: str
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _device: int(free))
+    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
+    error = memory.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
+    assert wanted in str(error)
+    assert str(error).count(" GB)") + str(error).count(" MB)") == 1
+
+
+def test_no_model_of_another_family_is_named(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _device: 10**12)
+    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
+    for name in ("Qwen3-Embedding-0.6B", "mxbai-embed-xsmall-v1", "my-own-8b"):
+        error = memory.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
+        assert "Use a server" in str(error)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_memory_that_ends_while_loading_is_the_same_error(large: dict[str, Path], tiny_bert: Path) -> None:
+    code = (
+        "import resource, sys\n"
+        "from qwen_embed_integrations import Embedder\n"
+        "Embedder.local(sys.argv[1], device='cpu', dtype='float32').embed_documents(['x'])\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000, resource.RLIM_INFINITY))\n"
+        "Embedder.local(sys.argv[2], device='cpu', dtype='float32')"
+    )
+    command = [sys.executable, "-c", code, str(tiny_bert), str(large["bert"])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 our own code
+    assert "ModelLoadError: `model` 'bert' does not fit" in done.stderr
+
+
+def cgroup(root: Path, **files: str) -> Path:
+    for name, said in {"proc/meminfo": "MemTotal: 64000000 kB\nMemAvailable: 32000000 kB\n", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(said)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 32_000_000 * 1024),
+        ({"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"}, 32_000_000 * 1024),
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": "1000\n",
+                "sys/fs/cgroup/memory.current": "600\n",
+                "sys/fs/cgroup/memory.stat": "anon 300\ninactive_file 200\nactive_file 50\n",
+            },
+            650,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/user/job\n",
+                "sys/fs/cgroup/user/memory.max": "1000\n",
+                "sys/fs/cgroup/user/memory.current": "900\n",
+                "sys/fs/cgroup/user/job/memory.max": "5000\n",
+                "sys/fs/cgroup/user/job/memory.current": "100\n",
+            },
+            100,
+        ),
+        (
+            {
+                "proc/self/cgroup": "9:cpu:/\n4:memory:/job\n",
+                "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "2000\n",
+                "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "500\n",
+                "sys/fs/cgroup/memory/job/memory.stat": "total_inactive_file 20\n",
+            },
+            1520,
+        ),
+    ],
+)
+def test_the_least_of_all_bounds_is_free(tmp_path: Path, files: dict[str, str], free: int) -> None:
+    assert memory.free_memory(torch.device("cpu"), cgroup(tmp_path, **files)) == free
+
+
+def test_nothing_is_refused_where_the_system_does_not_say(tmp_path: Path) -> None:
+    assert memory.free_memory(torch.device("cpu"), tmp_path) is None
+
+
+# --- what it says --------------------------------------------------------------------------------------------------
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.name.startswith("qwen_embed_integrations")]
+
+
+def test_a_load_says_in_one_line_what_was_chosen(tiny_bert: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), Embedder.local(tiny_bert, device="cpu", dtype="float32") as loaded:
+        loaded.embed_documents(["fox"])
+        loaded.embed_queries(["fox"])
+    (line,) = lines(caplog)
+    count = sum(each.numel() for each in transformers.AutoModel.from_pretrained(tiny_bert).parameters())
+    assert line.startswith(f"tiny: BertModel, {count / 1e6:.3g} million parameters, on cpu in float32 (")
+    assert line.endswith("), packed")
+
+
+def test_the_precision_chosen_is_explained(tiny_bert: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), Embedder.local(tiny_bert, device="cpu"):
+        pass
+    (line,) = lines(caplog)
+    assert ("in bfloat16 (multiplied fast here)" in line) or (
+        "in float32 (bfloat16 is not multiplied fast here)" in line
+    )
+
+
+def test_a_reranker_says_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = checkpoints.bert_cross_encoder(tmp_path / "tiny")
+    with caplog.at_level(logging.INFO), Reranker.local(folder, device="cpu", dtype="float32") as loaded:
+        engine: LocalRerankEngine = loaded._engine
+        assert engine.profile.method == "cross_encoder"
+    (line,) = lines(caplog)
+    assert line.startswith("tiny: BertForSequenceClassification, ")
