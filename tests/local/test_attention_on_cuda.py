@@ -78,13 +78,11 @@ def test_the_kernel_is_called_so_that_it_gives_what_plain_products_give(
 ) -> None:
     draw = torch.Generator().manual_seed(3)
     layout = Layout([5, 1, 130, 40], torch.device("cpu"), shared=shared)
-    # As transformers hands them over: heads in front of tokens, by a transposed view.
     query, key, value = (
-        torch.randn(1, 176 + shared, heads, SIZE, generator=draw).transpose(1, 2)
-        for heads in (HEADS, kv_heads, kv_heads)
+        torch.randn(176 + shared, heads, SIZE, generator=draw) for heads in (HEADS, kv_heads, kv_heads)
     )
     found = attention._on_cuda(query, key, value, layout, SIZE**-0.5, causal=causal)
-    plain = blocked_attention(query[0], key[0], value[0], layout, SIZE**-0.5, causal=causal)
+    plain = blocked_attention(query, key, value, layout, SIZE**-0.5, causal=causal)
     assert torch.allclose(found, plain, atol=1e-5)
 
 

@@ -11,6 +11,8 @@ from transformers import AutoModel
 
 import checkpoints
 from qwen_embed_integrations.local import prepacked
+from qwen_embed_integrations.local.attention import PACKED
+from qwen_embed_integrations.local.layout import Layout
 from qwen_embed_integrations.local.prepacked import prepack
 
 if TYPE_CHECKING:
@@ -45,6 +47,22 @@ def test_states_stay_the_same(
     prepack(model)
     assert linear_layers(model) == 0
     torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("make", [checkpoints.qwen2, checkpoints.qwen3])
+@torch.inference_mode()
+def test_packed_attention_stays_the_same(make: Callable[[Path], Any], tmp_path: Path) -> None:
+    make(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32, attn_implementation=PACKED).eval()
+    ids = torch.randint(5, 300, (1, 90), generator=torch.Generator().manual_seed(0))
+    row = {
+        "input_ids": ids,
+        "position_ids": torch.cat([torch.arange(60), torch.arange(30)]).unsqueeze(0),
+        "layout": Layout([60, 30], ids.device),
+    }
+    before = model(**row, use_cache=False).last_hidden_state
+    prepack(model)
+    torch.testing.assert_close(model(**row, use_cache=False).last_hidden_state, before, atol=2e-5, rtol=2e-5)
 
 
 @torch.inference_mode()

@@ -47,10 +47,12 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
     """
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    # From here on as (tokens, heads, head size), the way the products before left them in memory.
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     if query.device.type == "cuda" and _flash_takes(query):
         out = _on_cuda(query, key, value, layout, scale, causal=causal)
     else:
-        out = blocked_attention(query[0], key[0], value[0], layout, scale, causal=causal)
+        out = blocked_attention(query, key, value, layout, scale, causal=causal)
     return out.unsqueeze(0), None
 
 
@@ -64,8 +66,6 @@ def _on_cuda(
     causal: bool,
 ) -> torch.Tensor:
     longest = max(layout.shared, *layout.lengths)
-    # The kernel wants (tokens, heads, head size), the last without gaps; keys and values may have fewer heads.
-    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
     asked = read = layout.asking
     if layout.shared:
         indices, read = layout.read

@@ -57,7 +57,7 @@ def blocked_attention(
     """Attend within each sequence.
 
     Args:
-        query: Shape `(heads, tokens, head size)`; keys and values may have fewer heads.
+        query: Shape `(tokens, heads, head size)`; keys and values may have fewer heads.
         key: Keys.
         value: Values.
         layout: Where the sequences lie.
@@ -67,13 +67,12 @@ def blocked_attention(
     Returns:
         Shape `(tokens, heads, head size)`. The softmax is computed in float32 in any precision.
     """
-    heads, tokens, size = query.shape
-    groups, repeats = key.shape[0], heads // key.shape[0]
-    # Heads that read the same keys become more rows, and rows lie one behind another, as products like them.
-    query = query.reshape(groups, repeats, tokens, size).transpose(1, 2).reshape(groups, tokens * repeats, size)
-    key = key.contiguous()
+    tokens, heads, size = query.shape
+    groups, repeats = key.shape[1], heads // key.shape[1]
+    # Heads that read the same keys become more rows.
+    query = query.reshape(tokens, groups, repeats, size).transpose(0, 1)
+    key, value = key.transpose(0, 1).contiguous(), value.transpose(0, 1)
     out = query.new_empty(tokens, groups, repeats, size)
-    unused = query.new_empty(1, 1, 1)
     for block in _plan(layout, groups, repeats, query.dtype, causal=causal):
         rows, own = slice(block.first, block.last), slice(block.begin, block.end)
         for start in range(0, groups, block.heads):
@@ -82,13 +81,14 @@ def blocked_attention(
             if block.shared:
                 keys = torch.cat([key[some, : block.shared], keys], 1)
                 values = torch.cat([value[some, : block.shared], values], 1)
-            asked = query[some, block.first * repeats : block.last * repeats]
-            scores = torch.baddbmm(unused, asked, keys.transpose(1, 2), beta=0, alpha=scale)
+            asked = query.new_empty(len(keys), block.last - block.first, repeats, size)
+            torch.mul(query[some, rows], scale, out=asked)
+            scores = torch.bmm(asked.view(len(keys), -1, size), keys.transpose(1, 2))
             if block.mask is not None:
-                scores[:, :, -block.mask.shape[1] :] += block.mask
+                scores[:, :, -block.mask.shape[1] :].add_(block.mask)
             found = torch.bmm(torch.softmax(scores, -1), values)
-            out[rows, some] = found.view(len(found), -1, repeats, size).transpose(0, 1)
-    return out.flatten(1, 2)
+            out[rows, some] = found.view_as(asked).transpose(0, 1)
+    return out.view(tokens, heads, size)
 
 
 def _plan(layout: Layout, groups: int, repeats: int, dtype: torch.dtype, *, causal: bool) -> Sequence[_Block]:

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from qwen_embed_integrations.local.attention import PACKED
+from qwen_embed_integrations.local.blocks import blocked_attention
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qwen_embed_integrations.local.layout import Layout
 
 # Families of transformers whose layers are known well enough to do more than their products.
 _BERTS = ("Bert", "Camembert", "Roberta", "XLMRoberta")
@@ -122,6 +127,45 @@ class _GatedMlp(nn.Module):
         return out
 
 
+class _RotaryAttention(nn.Module):
+    """Qwen's attention over packed sequences: what lies between its products stays in the order they left it in."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (_Linear(each) for each in (module.q_proj, module.k_proj, module.v_proj))
+        self.out = _Linear(module.o_proj)
+        norms = (getattr(module, name, None) for name in ("q_norm", "k_norm"))
+        self.query_norm, self.key_norm = (nn.Identity() if norm is None else _RMSNorm(norm) for norm in norms)
+        self._size = module.head_dim
+        self._scale = module.scaling
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        *,
+        layout: Layout,
+        **_: Any,
+    ) -> tuple[torch.Tensor, None]:
+        query, key, value = (
+            layer(hidden_states[0]).unflatten(-1, (-1, self._size)) for layer in (self.query, self.key, self.value)
+        )
+        cosine, sine = (each[0].unsqueeze(1) for each in position_embeddings)
+        query, key = _rotated(self.query_norm(query), cosine, sine), _rotated(self.key_norm(key), cosine, sine)
+        attended = blocked_attention(query, key, value, layout, self._scale, causal=True)
+        return self.out(attended.flatten(1)).unsqueeze(0), None
+
+
+def _rotated(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Turn each pair of numbers by its token's angle; the second half of a head pairs with the first."""
+    first, second = heads.chunk(2, -1)
+    out = heads * cosine
+    half = first.shape[-1]
+    out[..., :half].addcmul_(second, sine[..., :half], value=-1)
+    out[..., half:].addcmul_(first, sine[..., half:])
+    return out
+
+
 class _RMSNorm(nn.Module):
     """Root mean square norm, with no copy of its input in float32."""
 
@@ -141,6 +185,10 @@ def _intermediate(module: Any, activation: str) -> nn.Module | None:
     return _Linear(module.dense, then=activation) if activation in {"gelu", "relu"} else None
 
 
+def _attention(module: Any, _: str) -> nn.Module | None:
+    return _RotaryAttention(module) if module.config._attn_implementation == PACKED else None  # noqa: SLF001 as above
+
+
 def _mlp(module: Any, activation: str) -> nn.Module | None:
     return _GatedMlp(module) if activation == "silu" else None
 
@@ -148,6 +196,7 @@ def _mlp(module: Any, activation: str) -> nn.Module | None:
 _FUSED: dict[str, Callable[[Any, str], nn.Module | None]] = {
     **{f"{family}{part}": lambda module, _: _Output(module) for family in _BERTS for part in ("SelfOutput", "Output")},
     **{f"{family}Intermediate": _intermediate for family in _BERTS},
+    **{f"{family}Attention": _attention for family in _QWENS},
     **{f"{family}MLP": _mlp for family in _QWENS},
     **{f"{family}RMSNorm": lambda module, _: _RMSNorm(module) for family in _QWENS},
 }
