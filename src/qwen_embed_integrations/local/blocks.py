@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.layout import Layout
 
 # Tokens of short sequences that share a block: most of its scores are masked, but there are few of them.
-_TOGETHER = 128
+_TOGETHER = 64
 # Rows of a causal block; what lies above its diagonal is computed for nothing.
 _CAUSAL_ROWS = 128
 # Least rows of any other, for the product's sake.
