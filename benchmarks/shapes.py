@@ -140,7 +140,8 @@ def write(shape: Shape, parent: Path, *, dtype: torch.dtype, seed: int = 0) -> P
         config = transformers.BertConfig(max_position_embeddings=shape.max_tokens, pad_token_id=0, **shape.config)
         _write_transformers("Bert", shape, config, folder, dtype)
     else:
-        byte_level(folder, max_tokens=shape.max_tokens)
+        # A reranker's tokenizer ends inputs with nothing.
+        byte_level(folder, max_tokens=shape.max_tokens, ends=shape.head == "Model")
         config = transformers.Qwen3Config(
             **{
                 "max_position_embeddings": shape.max_tokens,
@@ -282,8 +283,8 @@ def wordpiece(folder: Path, *, max_tokens: int) -> None:
     ).save_pretrained(folder)
 
 
-def byte_level(folder: Path, *, max_tokens: int) -> None:
-    """Save a Qwen3 tokenizer, which ends inputs with `<|endoftext|>`."""
+def byte_level(folder: Path, *, max_tokens: int, ends: bool = True) -> None:
+    """Save a Qwen3 tokenizer; with `ends`, it ends inputs with `<|endoftext|>`, as an embedding model's does."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -301,9 +302,10 @@ def byte_level(folder: Path, *, max_tokens: int) -> None:
             show_progress=False,
         ),
     )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"$A {_END}", pair=f"$A {_END} $B:1 {_END}:1", special_tokens=[(_END, tokenizer.token_to_id(_END))]
-    )
+    if ends:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"$A {_END}", pair=f"$A {_END} $B:1 {_END}:1", special_tokens=[(_END, tokenizer.token_to_id(_END))]
+        )
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",  # noqa: S106

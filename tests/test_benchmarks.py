@@ -71,6 +71,7 @@ def measure(script: str, folder: Path, **options: Any) -> Any:
         ("local_throughput.py", "--lengths", "500:20"),
         ("local_throughput.py", "--dtype", "int8"),
         ("many_callers.py", "--models", "jina"),
+        ("rerank_latency.py", "--documents", "0"),
     ],
 )
 def test_an_option_of_the_local_scripts_that_cannot_be_is_refused_by_name(script: str, option: str, value: str) -> None:
@@ -189,3 +190,28 @@ def test_many_callers_are_measured_by_threads_and_in_an_event_loop(tmp_path: Pat
     assert len({each["name"] for each in measured["together"]}) == 3
     assert all(0 < each["p50"] <= each["p95"] <= each["seconds"] * 1001 for each in measured["together"])
     assert set(measured["alone, ms"]) == {each["name"] for each in measured["together"]} | {"the model, directly"}
+
+
+def test_reranking_is_measured_beside_both_ways_of_the_peer_with_the_same_scores(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="the peer is not installed")
+    found = measure(
+        "rerank_latency.py",
+        tmp_path,
+        shape=json.dumps(TINY_QWEN3),
+        documents=5,
+        tokens=30,
+        rounds=1,
+        sizes="1,5,50",
+        dtype="bfloat16",
+    )
+    figures = {each["name"]: each for each in found["figures"]}
+    assert set(figures) == {"Reranker.local", "CrossEncoder (causal)", "CrossEncoder (classifier)"}
+    assert all(each["milliseconds"] > 0 for each in figures.values())
+    assert all(each["difference"] < 0.05 for each in figures.values())
+    # Documents have 20 to 40 tokens; the prompt around each, which is computed once here, has more.
+    assert figures["Reranker.local"]["tokens"] < found["tokens of all prompts"] * 0.6
+    for name in ("CrossEncoder (causal)", "CrossEncoder (classifier)"):
+        assert figures[name]["batch"] in {1, 5}
+        assert figures[name]["tokens"] >= found["tokens of all prompts"]
+        assert found["float32"]["largest difference"][name] <= 1e-4
+    assert found["float32"]["logits within"] > 0.01

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -73,13 +74,19 @@ def test_dimensions_are_cut_then_brought_to_length_one(folder: Path, texts: list
     np.testing.assert_allclose(small, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [checkpoints.distilbert_embedding, checkpoints.roberta_embedding])
+@pytest.mark.parametrize(
+    ("make", "how"), [(checkpoints.distilbert_embedding, "padded"), (checkpoints.roberta_embedding, "packed")]
+)
 def test_other_architectures_equal_sentence_transformers(
-    make: Callable[[Path], Path], tmp_path: Path, texts: list[str]
+    make: Callable[[Path], Path], how: str, tmp_path: Path, texts: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = make(tmp_path / "tiny")
     theirs = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
-    with Embedder.local(folder, dtype="float32", device="cpu") as ours:
+    with (
+        caplog.at_level(logging.INFO, "qwen_embed_integrations.local"),
+        Embedder.local(folder, dtype="float32", device="cpu") as ours,
+    ):
+        assert caplog.messages[-1].endswith(f", {how}")
         assert cosines(ours.embed_documents(texts), theirs.encode_document(texts)).min() >= SAME
 
 
