@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import AttentionInterface
 
+from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.blocks import blocked_attention
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.layout import Layout
 
 PACKED = "qwen_embed_packed"
+# What models hand to attention functions beside queries, keys and values, and this one does not do.
+_OWN_WAYS = ("sliding_window", "softcap", "s_aux", "position_bias")
 
 
 def packed_attention(  # noqa: D417 the rest is transformers' own signature
@@ -34,7 +37,7 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
     layout: Layout,
     scaling: float | None = None,
     is_causal: bool | None = None,
-    **_: Any,
+    **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend within each sequence of a packed row.
 
@@ -44,7 +47,13 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
 
     Returns:
         Shape `(1, tokens, heads, head size)`, as transformers expects, and no weights.
+
+    Raises:
+        ModelLoadError: If the model attends in a way of its own.
     """
+    own = [name for name in _OWN_WAYS if more.get(name) is not None]
+    if own:
+        raise ModelLoadError(f"{type(module).__name__} attends with {', '.join(own)}, so it cannot run packed.")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # From here on as (tokens, heads, head size), the way the products before left them in memory.
@@ -65,6 +74,7 @@ def _on_cuda(
     *,
     causal: bool,
 ) -> torch.Tensor:
+    layout.heeded = True
     longest = max(layout.shared, *layout.lengths)
     asked = read = layout.asking
     if layout.shared:

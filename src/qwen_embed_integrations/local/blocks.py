@@ -67,6 +67,7 @@ def blocked_attention(
     Returns:
         Shape `(tokens, heads, head size)`. The softmax is computed in float32 in any precision.
     """
+    layout.heeded = True
     tokens, heads, size = query.shape
     groups, repeats = key.shape[1], heads // key.shape[1]
     # Heads that read the same keys become more rows.

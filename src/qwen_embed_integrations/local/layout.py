@@ -24,6 +24,7 @@ class Layout:
         shared: Tokens at the beginning of the row that every sequence continues.
         device: Where the row is.
         plans: What attention functions work out once and use in every layer.
+        heeded: Whether any attention has kept to it yet.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device, *, shared: int = 0) -> None:
@@ -31,6 +32,7 @@ class Layout:
         self.shared = shared
         self.device = device
         self.plans: dict[Any, Any] = {}
+        self.heeded = False
         self._bounds = torch.tensor([shared, *lengths]).cumsum(0)
         self.starts: list[int] = self._bounds[:-1].tolist()
 

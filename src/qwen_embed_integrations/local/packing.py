@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.attention import PACKED
+from qwen_embed_integrations.local.families import family_of, first_position
 from qwen_embed_integrations.local.jobs import common
 from qwen_embed_integrations.local.layout import Layout
 from qwen_embed_integrations.local.transfer import end_to_end, to_device
@@ -16,27 +18,13 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-# Families whose position ids begin behind the padding id.
-ROBERTA = frozenset({"camembert", "roberta", "xlm-roberta"})
-# Families whose code runs packed: position ids are an argument, all attention goes through transformers' attention
-# interface, and nothing else mixes tokens. Other families run padded.
-_CAUSAL = frozenset({"qwen2", "qwen3"})
-_PACKS = frozenset({"bert"}) | _CAUSAL | ROBERTA
 # Tokens that sequences must have in common at their beginning for it to pay to compute them once.
 _LEAST_SHARED = 8
 
 
 def attention_for(config: dict[str, Any]) -> str | None:
     """Return the attention implementation to load a model with; None for transformers' own choice."""
-    sliding = config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ())
-    relative = config.get("position_embedding_type", "absolute") != "absolute"
-    packs = config.get("model_type") in _PACKS and not sliding and not relative
-    return PACKED if packs else None
-
-
-def first_position(config: dict[str, Any]) -> int:
-    """Return the position id of a sequence's first token."""
-    return int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in ROBERTA else 0
+    return PACKED if family_of(config) else None
 
 
 class TokenStates:
@@ -76,7 +64,8 @@ def runs_packed(model: PreTrainedModel) -> bool:
 
 def reads_forward(model: PreTrainedModel) -> bool:
     """Tell whether states depend on nothing behind them, so that what sequences begin with can be computed once."""
-    return runs_packed(model) and str(model.config.model_type) in _CAUSAL
+    family = family_of(model.config.to_dict())
+    return runs_packed(model) and family is not None and family.causal
 
 
 def token_states(
@@ -118,6 +107,8 @@ def _packed(model: PreTrainedModel, sequences: Sequence[list[int]], layout: Layo
     out = model(
         input_ids=ids.unsqueeze(0), position_ids=to_device(positions, model.device).unsqueeze(0), layout=layout, **extra
     )
+    if not layout.heeded:
+        raise ModelLoadError(f"{type(model).__name__} attends by code of its own, so it cannot run packed.")
     hidden: torch.Tensor = out.last_hidden_state[0]
     return hidden
 

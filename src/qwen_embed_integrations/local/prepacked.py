@@ -13,15 +13,15 @@ from torch import nn
 
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.blocks import blocked_attention
+from qwen_embed_integrations.local.families import FAMILIES, Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwen_embed_integrations.local.layout import Layout
 
-# Families of transformers whose layers are known well enough to do more than their products.
-_BERTS = ("Bert", "Camembert", "Roberta", "XLMRoberta")
-_QWENS = ("Qwen2", "Qwen3")
+    # Layers that do more than a product, by the name of the class they take the place of.
+    Fused = dict[str, Callable[[Any, str], nn.Module | None]]
 
 
 def can_prepack(device: torch.device, dtype: torch.dtype) -> bool:
@@ -36,7 +36,9 @@ def prepack(model: Any) -> None:
         model: One of transformers, on its device and in its precision; it is changed, and can only be run from then on.
     """
     if can_prepack(model.device, model.dtype):
-        _replace(model, str(getattr(model.config, "hidden_act", "")))
+        family = FAMILIES.get(model.config.model_type) or Family("")
+        fused = {family.prefix + name: made for name, made in _FUSED[family.layers].items()}
+        _replace(model, fused, str(getattr(model.config, "hidden_act", "")))
 
 
 @lru_cache
@@ -53,22 +55,20 @@ def _works(dtype: torch.dtype) -> bool:
         return torch.allclose(found, expected, atol=0.05)
 
 
-def _replace(module: nn.Module, activation: str) -> None:
+def _replace(module: nn.Module, fused: Fused, activation: str) -> None:
     for name, child in list(module.named_children()):
-        made = _faster(child, activation)
+        made = _faster(child, fused, activation)
         if made is None:
-            _replace(child, activation)
+            _replace(child, fused, activation)
         else:
             setattr(module, name, made)
 
 
-def _faster(module: nn.Module, activation: str) -> nn.Module | None:
+def _faster(module: nn.Module, fused: Fused, activation: str) -> nn.Module | None:
     if type(module) is nn.Linear:
         return _Linear(module)
-    fused = _FUSED.get(type(module).__name__)
-    if fused is None or not type(module).__module__.startswith("transformers."):
-        return None
-    return fused(module, activation)
+    made = fused.get(type(module).__name__)
+    return made(module, activation) if made is not None else None
 
 
 class _Linear(nn.Module):
@@ -186,17 +186,27 @@ def _intermediate(module: Any, activation: str) -> nn.Module | None:
 
 
 def _attention(module: Any, _: str) -> nn.Module | None:
-    return _RotaryAttention(module) if module.config._attn_implementation == PACKED else None  # noqa: SLF001 as above
+    packed = module.config._attn_implementation == PACKED  # noqa: SLF001 transformers has no public name for it
+    # Any other attention is left to the model, and so to what refuses it.
+    plain = module.is_causal and getattr(module, "sliding_window", "unknown") is None
+    return _RotaryAttention(module) if packed and plain else None
 
 
 def _mlp(module: Any, activation: str) -> nn.Module | None:
     return _GatedMlp(module) if activation == "silu" else None
 
 
-_FUSED: dict[str, Callable[[Any, str], nn.Module | None]] = {
-    **{f"{family}{part}": lambda module, _: _Output(module) for family in _BERTS for part in ("SelfOutput", "Output")},
-    **{f"{family}Intermediate": _intermediate for family in _BERTS},
-    **{f"{family}Attention": _attention for family in _QWENS},
-    **{f"{family}MLP": _mlp for family in _QWENS},
-    **{f"{family}RMSNorm": lambda module, _: _RMSNorm(module) for family in _QWENS},
+# By what follows the family's prefix in a class's name.
+_FUSED: dict[str | None, Fused] = {
+    None: {},
+    "bert": {
+        "Intermediate": _intermediate,
+        "Output": lambda module, _: _Output(module),
+        "SelfOutput": lambda module, _: _Output(module),
+    },
+    "qwen": {
+        "Attention": _attention,
+        "MLP": _mlp,
+        "RMSNorm": lambda module, _: _RMSNorm(module),
+    },
 }

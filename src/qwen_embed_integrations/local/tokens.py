@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import TextTooLongError
-from qwen_embed_integrations.local.packing import first_position
+from qwen_embed_integrations.local.families import first_position
 from qwen_embed_integrations.local.tokenizer_checks import ends_to_add, load_tokenizer, require_rows
 
 if TYPE_CHECKING:
