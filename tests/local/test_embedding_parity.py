@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +76,12 @@ def test_dimensions_are_cut_then_brought_to_length_one(folder: Path, texts: list
 
 
 @pytest.mark.parametrize(
-    ("make", "how"), [(checkpoints.distilbert_embedding, "padded"), (checkpoints.roberta_embedding, "packed")]
+    ("make", "how"),
+    [
+        (checkpoints.distilbert_embedding, "padded"),
+        (checkpoints.roberta_embedding, "packed"),
+        (partial(checkpoints.qwen3_embedding, is_causal=False), "packed"),
+    ],
 )
 def test_other_architectures_equal_sentence_transformers(
     make: Callable[[Path], Path], how: str, tmp_path: Path, texts: list[str], caplog: pytest.LogCaptureFixture

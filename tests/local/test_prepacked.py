@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, BertModel
 
 import checkpoints
 from qwen_embed_integrations.local import prepacked
@@ -33,20 +33,60 @@ def linear_layers(model: nn.Module) -> int:
     return sum(type(module) is nn.Linear for module in model.modules())
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 0.15)], ids=str)
+def states(model: Any) -> torch.Tensor:
+    ids = torch.randint(5, 300, (2, 40), generator=torch.Generator().manual_seed(0))
+    found: torch.Tensor = model(input_ids=ids).last_hidden_state
+    return found.float()
+
+
 @pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
 @torch.inference_mode()
-def test_states_stay_the_same(
-    make: Callable[[Path], Any], dtype: torch.dtype, tolerance: float, tmp_path: Path
-) -> None:
+def test_states_stay_the_same(make: Callable[[Path], Any], tmp_path: Path) -> None:
     make(tmp_path)
-    model = AutoModel.from_pretrained(tmp_path, dtype=dtype).eval()
-    ids = torch.randint(5, 300, (2, 40), generator=torch.Generator().manual_seed(0))
-    before = model(input_ids=ids).last_hidden_state
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    before = states(model)
     assert linear_layers(model) > 0
     prepack(model)
     assert linear_layers(model) == 0
-    torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(states(model), before, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
+@torch.inference_mode()
+def test_in_bfloat16_no_more_is_lost_than_before(make: Callable[[Path], Any], tmp_path: Path) -> None:
+    make(tmp_path)
+    exact = states(AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval())
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    lost = (states(model) - exact).norm()
+    prepack(model)
+    assert (states(model) - exact).norm() < 1.15 * lost
+
+
+@torch.inference_mode()
+def test_a_layer_that_stands_in_two_places_stays_one() -> None:
+    layer = nn.Linear(8, 8)
+    model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=0, num_attention_heads=2))
+    model.one, model.other = layer, layer
+    prepack(model)
+    assert model.one is model.other
+    assert model.one(torch.ones(1, 8)).shape == (1, 8)
+
+
+@torch.inference_mode()
+def test_a_layer_of_another_kind_is_left_to_compute(tmp_path: Path) -> None:
+    class Doubling(nn.Linear):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(states)
+
+    checkpoints.qwen3(tmp_path)
+    model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    mlp = model.layers[0].mlp
+    changed = Doubling(mlp.up_proj.in_features, mlp.up_proj.out_features, bias=False)
+    changed.weight = mlp.up_proj.weight
+    mlp.up_proj = changed
+    before = states(model)
+    prepack(model)
+    torch.testing.assert_close(states(model), before, atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("make", [checkpoints.qwen2, checkpoints.qwen3])

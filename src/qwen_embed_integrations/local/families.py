@@ -44,7 +44,7 @@ def family_of(config: dict[str, Any]) -> Family | None:
     return None if sliding or relative else FAMILIES.get(str(config.get("model_type")))
 
 
-def first_position(config: dict[str, Any]) -> int:
-    """Return the position id of a sequence's first token."""
-    family = FAMILIES.get(str(config.get("model_type")))
-    return int(config.get("pad_token_id") or 0) + 1 if family and family.behind_padding else 0
+def first_position(model_type: str, pad: int | None) -> int:
+    """Return the position id of a sequence's first token, given the token id of padding."""
+    family = FAMILIES.get(model_type)
+    return (pad or 0) + 1 if family and family.behind_padding else 0

@@ -8,7 +8,7 @@ import torch
 
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.attention import PACKED
-from qwen_embed_integrations.local.families import family_of, first_position
+from qwen_embed_integrations.local.families import FAMILIES, family_of, first_position
 from qwen_embed_integrations.local.jobs import common
 from qwen_embed_integrations.local.layout import Layout
 from qwen_embed_integrations.local.transfer import end_to_end, to_device
@@ -64,8 +64,9 @@ def runs_packed(model: PreTrainedModel) -> bool:
 
 def reads_forward(model: PreTrainedModel) -> bool:
     """Tell whether states depend on nothing behind them, so that what sequences begin with can be computed once."""
-    family = family_of(model.config.to_dict())
-    return runs_packed(model) and family is not None and family.causal
+    family = FAMILIES.get(model.config.model_type)
+    causal = family is not None and family.causal and getattr(model.config, "is_causal", None) is not False
+    return causal and runs_packed(model)
 
 
 def token_states(
@@ -94,7 +95,7 @@ def token_states(
 
 
 def _packed(model: PreTrainedModel, sequences: Sequence[list[int]], layout: Layout) -> torch.Tensor:
-    first, shared = first_position(model.config.to_dict()), layout.shared
+    first, shared = first_position(model.config.model_type, model.config.pad_token_id), layout.shared
     ids = end_to_end([sequences[0][:shared], *(sequence[shared:] for sequence in sequences)], model.device)
     spans = [(0, shared), *((shared, length) for length in layout.lengths)]
     positions = torch.cat([torch.arange(length) + first + before for before, length in spans])

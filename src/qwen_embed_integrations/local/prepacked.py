@@ -38,13 +38,15 @@ def prepack(model: Any) -> None:
     if can_prepack(model.device, model.dtype):
         family = FAMILIES.get(model.config.model_type) or Family("")
         fused = {family.prefix + name: made for name, made in _FUSED[family.layers].items()}
-        _replace(model, fused, str(getattr(model.config, "hidden_act", "")))
+        _replace(model, fused, str(getattr(model.config, "hidden_act", "")), {})
 
 
 @lru_cache
 def _works(dtype: torch.dtype) -> bool:
     # The operators are not public, so they are tried out.
-    layer = nn.Linear(64, 32, dtype=dtype)
+    layer = nn.Linear(64, 32, dtype=dtype, device="meta").to_empty(device="cpu")  # draws no random numbers
+    layer.weight.data.copy_(torch.linspace(-1, 1, 32 * 64).view(32, 64))
+    layer.bias.data.fill_(1)
     rows = torch.ones(4, 64, dtype=dtype)
     with torch.inference_mode():
         try:
@@ -55,20 +57,30 @@ def _works(dtype: torch.dtype) -> bool:
         return torch.allclose(found, expected, atol=0.05)
 
 
-def _replace(module: nn.Module, fused: Fused, activation: str) -> None:
-    for name, child in list(module.named_children()):
-        made = _faster(child, fused, activation)
-        if made is None:
-            _replace(child, fused, activation)
-        else:
-            setattr(module, name, made)
+def _replace(module: nn.Module, fused: Fused, activation: str, made: dict[nn.Module, nn.Module]) -> None:
+    # With repetitions, which `named_children` leaves out: a layer may stand in two places.
+    for name, child in list(module._modules.items()):  # noqa: SLF001
+        if child is None:
+            continue
+        if child not in made:
+            faster = _faster(child, fused, activation)
+            if faster is None:
+                _replace(child, fused, activation, made)
+            made[child] = faster or child
+        setattr(module, name, made[child])
 
 
 def _faster(module: nn.Module, fused: Fused, activation: str) -> nn.Module | None:
     if type(module) is nn.Linear:
         return _Linear(module)
     made = fused.get(type(module).__name__)
-    return made(module, activation) if made is not None else None
+    # What holds quantized or adapted layers is left to compute with them.
+    plain = all(type(child) is nn.Linear for name, child in module.named_children() if name.endswith(_PRODUCTS))
+    return made(module, activation) if made is not None and plain else None
+
+
+# What the layers to be fused call their products.
+_PRODUCTS = ("dense", "_proj")
 
 
 class _Linear(nn.Module):
@@ -76,6 +88,7 @@ class _Linear(nn.Module):
 
     def __init__(self, layer: nn.Linear, then: str = "none") -> None:
         super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
         self.bias = layer.bias
         self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())  # noqa: SLF001 see _works
         del layer.weight  # before the next one is copied
@@ -145,6 +158,7 @@ class _RotaryAttention(nn.Module):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
         *,
         layout: Layout,
+        is_causal: bool | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
         query, key, value = (
@@ -152,7 +166,7 @@ class _RotaryAttention(nn.Module):
         )
         cosine, sine = (each[0].unsqueeze(1) for each in position_embeddings)
         query, key = _rotated(self.query_norm(query), cosine, sine), _rotated(self.key_norm(key), cosine, sine)
-        attended = blocked_attention(query, key, value, layout, self._scale, causal=True)
+        attended = blocked_attention(query, key, value, layout, self._scale, causal=is_causal is not False)
         return self.out(attended.flatten(1)).unsqueeze(0), None
 
 
@@ -167,7 +181,7 @@ def _rotated(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> t
 
 
 class _RMSNorm(nn.Module):
-    """Root mean square norm, with no copy of its input in float32."""
+    """Root mean square norm, with one copy less of its input in float32."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
@@ -177,7 +191,8 @@ class _RMSNorm(nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         length = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32)
         scale = length.square_().div_(states.shape[-1]).add_(self._epsilon).rsqrt_()
-        out: torch.Tensor = (states * self.weight).mul_(scale.to(states.dtype))
+        # Rounded to bfloat16, the scale would be off for the whole row.
+        out: torch.Tensor = (states * scale).to(states.dtype).mul_(self.weight)
         return out
 
 

@@ -62,7 +62,9 @@ class Tokenizer:
         # transformers marks "no limit known" by a number far above any real one, which min() passes over.
         self.max_tokens = int(max_tokens or self.raw.model_max_length)
         if positions := files.config.get("max_position_embeddings"):
-            self.max_tokens = min(self.max_tokens, positions - first_position(files.config))
+            self.max_tokens = min(
+                self.max_tokens, positions - first_position(files.model_type, files.config.get("pad_token_id"))
+            )
         self.pad = self.raw.pad_token_id if self.raw.pad_token_id is not None else 0
         self._long_text = long_text
         self._lower_case = lower_case
