@@ -1,7 +1,9 @@
 """The GEMM ceiling: the time of a model's weight matmuls alone, at the fastest way found to do them.
 
-Weights that read the same input (query, key and value; gate and up) are one matmul. Some layers stand for all: their
-weights are more than the caches hold. Attention, norms and activations are left out, so no engine can reach it.
+Weights that read the same input (query, key and value; gate and up) are one matmul. Some layers stand for all: of the
+larger models their weights are more than the caches hold, of MiniLM not, whose ceiling may so be too high. Attention,
+norms and activations are left out, so no engine that computes every token can reach it; one that computes a beginning
+that texts share once can.
 """
 
 from __future__ import annotations

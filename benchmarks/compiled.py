@@ -1,7 +1,8 @@
 """OpenVINO and ONNX Runtime over padded batches, compiled from transformers' own modules.
 
 sentence-transformers' backends for them need optimum, which has no release for transformers 5. This drives the engines
-as optimum does: one graph for all lengths, texts sorted by length, cut into batches and padded to the longest.
+as optimum does: one graph for all lengths, texts sorted by length, cut into batches and padded to the longest. OpenVINO
+runs a batch at a time with all cores, or two at once with half of them each.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from rounds import physical_cores
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from made_texts import Texts
     from shapes import Shape
+
+    # Token ids and attention mask.
+    _Batch = tuple[np.ndarray, np.ndarray]
 
 _OPSET = 18
 
@@ -75,7 +79,7 @@ class Padded:
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._tokenizer.padding_side = "right"
         self._max_tokens = shape.max_tokens
-        self._compute: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+        self._compute: Callable[[Iterable[_Batch]], list[np.ndarray]] | None = None
 
     def embed(self, texts: Texts, batch: int | None) -> np.ndarray:
         """Return unit vectors of shape `(n, dimensions)`, in order."""
@@ -86,15 +90,14 @@ class Padded:
             "input_ids"
         ]
         order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
-        rows: list[Any] = [None] * len(ids)
         size = batch or 1
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            padded = self._tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="np")
-            found = self._compute(padded["input_ids"].astype(np.int64), padded["attention_mask"].astype(np.int64))
-            for at, row in zip(chosen, found, strict=True):
-                rows[at] = row
-        return np.stack(rows)
+        batches = ([ids[at] for at in order[start : start + size]] for start in range(0, len(order), size))
+        rows = np.concatenate(self._compute(map(self._padded, batches)))
+        return rows[np.argsort(order)]
+
+    def _padded(self, ids: list[list[int]]) -> _Batch:
+        padded = self._tokenizer.pad({"input_ids": ids}, return_tensors="np")
+        return padded["input_ids"].astype(np.int64), padded["attention_mask"].astype(np.int64)
 
     def close(self) -> None:
         """Free the model."""
@@ -102,13 +105,13 @@ class Padded:
 
 
 class OpenVino(Padded):
-    """OpenVINO, computing in bfloat16 or float32."""
+    """OpenVINO, computing in bfloat16 or float32, some batches at a time."""
 
-    def __init__(self, folder: Path, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, folder: Path, shape: Shape, dtype: torch.dtype, streams: int = 1) -> None:
         import openvino  # noqa: PLC0415 installed where it is compared with
 
         super().__init__(folder, shape)
-        self.name = "OpenVINO"
+        self.name = "OpenVINO" if streams == 1 else f"OpenVINO, {streams} streams"
         core = openvino.Core()
         with torch.no_grad():
             module = _Pooled(folder, shape)
@@ -118,12 +121,22 @@ class OpenVino(Padded):
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": "1",
+                "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+                "NUM_STREAMS": str(streams),
                 "INFERENCE_NUM_THREADS": str(physical_cores()),
             },
         )
-        self._compute = lambda ids, mask: compiled([ids, mask])[0].copy()
+        queue = openvino.AsyncInferQueue(compiled, streams)
+
+        def compute(batches: Iterable[_Batch]) -> list[np.ndarray]:
+            found: dict[int, np.ndarray] = {}
+            queue.set_callback(lambda done, at: found.update({at: done.get_output_tensor(0).data.copy()}))
+            for at, (ids, mask) in enumerate(batches):
+                queue.start_async([ids, mask], at)
+            queue.wait_all()
+            return [found[at] for at in range(len(found))]
+
+        self._compute = compute
         del module, graph
         gc.collect()
 
@@ -155,7 +168,9 @@ class OnnxRuntime(Padded):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = physical_cores()
         session = onnxruntime.InferenceSession(target, options, providers=["CPUExecutionProvider"])
-        self._compute = lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        self._compute = lambda batches: [
+            session.run(None, {"input_ids": ids, "attention_mask": mask})[0] for ids, mask in batches
+        ]
 
     def close(self) -> None:
         """Free the model."""

@@ -34,7 +34,7 @@ class PaddedJinaBert(Padded):
         self._layers = config["num_hidden_layers"]
         self._slopes = torch.tensor(slopes(config["num_attention_heads"]))
         self._dtype = dtype
-        self._compute = self._vectors
+        self._compute = lambda batches: [self._vectors(*batch) for batch in batches]
 
     def close(self) -> None:
         """Free the model."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from made_texts import Texts
     from shapes import Shape
 
-PEERS = ("sentence-transformers", "openvino", "onnx", "padded")
+PEERS = ("sentence-transformers", "openvino", "openvino-streams", "onnx", "padded")
 
 
 class Engine(Protocol):
@@ -104,6 +104,7 @@ def load(
         else {
             "sentence-transformers": lambda: SentenceTransformers(folder, dtype),
             "openvino": lambda: compiled.OpenVino(folder, shape, dtype),
+            "openvino-streams": lambda: compiled.OpenVino(folder, shape, dtype, streams=2),
             "onnx": lambda: compiled.OnnxRuntime(folder, shape),
         }
     )

@@ -110,6 +110,8 @@ def test_local_throughput_is_measured_beside_a_peer_and_the_ceiling(
     figures = {each["name"]: each for each in measured["queries"]["figures"]}
     assert set(figures) == {"Embedder.local", peer, "GEMM ceiling"}
     assert all(each["tokens_per_second"] > 0 for each in figures.values())
+    # Causal queries share a prompt, which is computed once.
+    assert {each["ceiling"] is None for each in figures.values()} == {model == "qwen3"}
     assert figures[peer]["batch"] in {1, 4}
     assert measured["queries"]["texts"] == 6
     assert measured["queries cosine to float32"]["least"] > 0.999
@@ -117,7 +119,12 @@ def test_local_throughput_is_measured_beside_a_peer_and_the_ceiling(
 
 
 @pytest.mark.parametrize(
-    ("peer", "package", "name"), [("openvino", "openvino", "OpenVINO"), ("onnx", "onnx", "ONNX Runtime (fp32)")]
+    ("peer", "package", "name"),
+    [
+        ("openvino", "openvino", "OpenVINO"),
+        ("openvino-streams", "openvino", "OpenVINO, 2 streams"),
+        ("onnx", "onnx", "ONNX Runtime (fp32)"),
+    ],
 )
 def test_a_compiled_peer_is_measured_or_said_to_be_missing(peer: str, package: str, name: str, tmp_path: Path) -> None:
     found = measure(

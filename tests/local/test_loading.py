@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from qwen_embed_integrations import Embedder, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local import memory
 from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.weights import StoredWeights
 
 if TYPE_CHECKING:
@@ -132,12 +134,34 @@ def test_tied_weights_and_heads_that_are_not_read_do_not_count(tmp_path: Path) -
     folder = checkpoints.qwen3(tmp_path / "tiny")
     weights = load_file(folder / "model.safetensors")
     counted = sum(tensor.numel() for tensor in weights.values())
-    save_file(weights | {"lm_head.weight": torch.zeros(640, 64)}, folder / "model.safetensors")
-    assert StoredWeights(CheckpointFiles(folder)).size(torch.bfloat16) == 2 * counted
+    embeddings = weights["model.embed_tokens.weight"]
+    for head, more in ((embeddings.clone(), 0), (embeddings + 1, 1), (torch.zeros(640, 64), 1)):
+        save_file(weights | {"lm_head.weight": head}, folder / "model.safetensors", metadata={"format": "pt"})
+        assert StoredWeights(CheckpointFiles(folder)).size(torch.bfloat16) == 2 * (counted + more * head.numel())
     checkpoints.edit_json(folder / "config.json", tie_word_embeddings=False)
     untied = CheckpointFiles(folder)
     assert StoredWeights(untied).size(torch.bfloat16) == 2 * (counted + 640 * 64)
     assert StoredWeights(untied, ("lm_head.",)).size(torch.bfloat16) == 2 * counted
+
+
+# --- what is left to transformers ----------------------------------------------------------------------------------
+
+
+def test_the_layers_of_a_quantized_checkpoint_stay_those_of_transformers(tmp_path: Path) -> None:
+    folder = checkpoints.qwen3_embedding(tmp_path)
+    checkpoints.edit_json(folder / "config.json", quantization_config={"quant_method": "unknown to transformers"})
+    files = CheckpointFiles(folder)
+    loaded = load_model(transformers.AutoModel, files, device=torch.device("cpu"), dtype=torch.float32)
+    wanted = transformers.AutoModel.from_pretrained(folder)
+    assert [type(each) for each in loaded.modules()] == [type(each) for each in wanted.modules()]
+
+
+@pytest.mark.skipif(find_spec("gptqmodel") is not None or find_spec("optimum") is not None, reason="would be read")
+def test_a_quantization_whose_package_is_missing_is_a_load_error(tmp_path: Path) -> None:
+    folder = checkpoints.bert_embedding(tmp_path)
+    checkpoints.edit_json(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(ModelLoadError, match="optimum"):
+        Embedder.local(folder, device="cpu", dtype="float32")
 
 
 # --- what does not fit ---------------------------------------------------------------------------------------------

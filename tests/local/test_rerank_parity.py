@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import checkpoints
 from logits import logits_of, scores_of
@@ -50,6 +52,27 @@ def test_qwen3_scores_equal_the_official_recipe(qwen3_folder: Path) -> None:
             official_logits(qwen3_folder, QUERY, DOCUMENTS, "Find planets"),
             atol=1e-4,
         )
+
+
+def test_a_head_of_its_own_is_read_though_the_config_ties_it_to_the_embeddings(tmp_path: Path) -> None:
+    default = "Given a web search query, retrieve relevant passages that answer the query"
+    tied = checkpoints.qwen3(
+        tmp_path / "tied" / "Qwen3-Reranker-0.6B",
+        append_eos=False,
+        max_tokens=1024,
+        initializer_range=0.1,
+        tie_word_embeddings=True,
+    )
+    trained = tmp_path / "trained" / tied.name
+    shutil.copytree(tied, trained)
+    weights = load_file(tied / "model.safetensors")
+    assert "lm_head.weight" not in weights
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].flip(0).contiguous()
+    save_file(weights, trained / "model.safetensors", metadata={"format": "pt"})
+    wanted = official_logits(trained, QUERY, DOCUMENTS, default)
+    assert np.abs(wanted - official_logits(tied, QUERY, DOCUMENTS, default)).max() > 0.1
+    with Reranker.local(trained, dtype="float32", device="cpu") as ours:
+        np.testing.assert_allclose(logits_of(ours, QUERY, DOCUMENTS), wanted, atol=1e-4)
 
 
 def test_a_document_too_long_is_cut_between_prefix_and_suffix(qwen3_folder: Path) -> None:

@@ -14,7 +14,7 @@ import transformers
 
 import checkpoints
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
-from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError
 from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.rerank import _prompts
 from qwen_embed_integrations.local.tokens import Tokenizer
@@ -80,6 +80,21 @@ def test_a_token_before_the_text_stays_when_its_end_is_mended(tiny_qwen3: Path, 
     assert right._ends is None
     assert mended._ends is not None
     assert mended.encode([TEXT, LONG]) == right.encode([TEXT, LONG])
+
+
+def test_a_text_of_which_no_token_is_left_is_refused(tiny_qwen3: Path, tmp_path: Path) -> None:
+    def remove(said: dict[str, Any]) -> None:
+        said["normalizer"] = {"type": "Replace", "pattern": {"String": "\u200b"}, "content": ""}
+        said["post_processor"] = None
+
+    folder = edited(tiny_qwen3, tmp_path / "bare", remove)
+    texts = ["\u200b", TEXT, "\u200b\u200b"]
+    bare = Tokenizer(CheckpointFiles(folder), max_tokens=512, long_text="truncate")
+    with pytest.raises(InvalidInputError, match="no token") as caught:
+        bare.encode(texts)
+    assert caught.value.positions == (0, 2)
+    assert caught.value.parameter == "texts"
+    assert len(opened(folder).encode(texts).sequences[0]) == 1  # the token that ends an input stands for it
 
 
 def test_a_tokenizer_without_the_token_that_ends_inputs_is_refused(tiny_bert: Path) -> None:

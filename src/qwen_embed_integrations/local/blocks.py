@@ -25,7 +25,7 @@ _CAUSAL_ROWS = 128
 # Least rows of any other, for the product's sake.
 _LEAST_ROWS = 128
 # Scores in memory at once for each thread: what a core's cache holds.
-_SCORES = 2**19
+_SCORES = 2**18
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,19 @@ def blocked_attention(
         causal: Whether tokens read nothing behind them.
 
     Returns:
-        Shape `(tokens, heads, head size)`. Scores and softmax are float32 in any precision: scores rounded to bfloat16
-        would be off by up to a thirtieth where they are large.
+        Shape `(tokens, heads, head size)`. The softmax is computed in float32 in any precision.
     """
     layout.heeded = True
     tokens, heads, size = query.shape
     groups, repeats = key.shape[1], heads // key.shape[1]
     # Heads that read the same keys become more rows.
     query = query.reshape(tokens, groups, repeats, size).transpose(0, 1)
-    key, value = key.transpose(0, 1).float().contiguous(), value.transpose(0, 1)
+    # Decoders have large scores (first tokens draw attention), which bfloat16 would round by whole tenths. Encoders do
+    # without: MiniLM's vectors come out as near to float32's either way.
+    kind = torch.float32 if causal else query.dtype
+    key, value = key.transpose(0, 1).to(kind).contiguous(), value.transpose(0, 1)
     out = query.new_empty(tokens, groups, repeats, size)
-    for block in _plan(layout, groups, repeats, causal=causal):
+    for block in _plan(layout, groups, repeats, kind, causal=causal):
         rows, own = slice(block.first, block.last), slice(block.begin, block.end)
         for start in range(0, groups, block.heads):
             some = slice(start, start + block.heads)
@@ -93,15 +95,15 @@ def blocked_attention(
     return out.view(tokens, heads, size)
 
 
-def _plan(layout: Layout, groups: int, repeats: int, *, causal: bool) -> Sequence[_Block]:
-    about = (groups, repeats, causal)
+def _plan(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool) -> Sequence[_Block]:
+    about = (groups, repeats, kind, causal)
     if about not in layout.plans:
-        layout.plans[about] = list(_blocks(layout, groups, repeats, causal=causal))
+        layout.plans[about] = list(_blocks(layout, groups, repeats, kind, causal=causal))
     plan: Sequence[_Block] = layout.plans[about]
     return plan
 
 
-def _blocks(layout: Layout, groups: int, repeats: int, *, causal: bool) -> Iterator[_Block]:
+def _blocks(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool) -> Iterator[_Block]:
     at_once = _SCORES * torch.get_num_threads()
     start = 0
     for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
@@ -120,7 +122,7 @@ def _blocks(layout: Layout, groups: int, repeats: int, *, causal: bool) -> Itera
                 begin=start,
                 end=stop,
                 shared=shared,
-                mask=_mask(parted, repeats, layout.device, causal=causal),
+                mask=_mask(parted, repeats, kind, layout.device, causal=causal),
                 heads=min(groups, max(1, at_once // scores)),
             )
         start = end
@@ -139,7 +141,9 @@ def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 @lru_cache(maxsize=64)
-def _mask(lengths: Sequence[int], repeats: int, device: torch.device, *, causal: bool) -> torch.Tensor | None:
+def _mask(
+    lengths: Sequence[int], repeats: int, kind: torch.dtype, device: torch.device, *, causal: bool
+) -> torch.Tensor | None:
     """Return what keeps sequences apart and, if causal, tokens from what is behind them."""
     if len(lengths) == 1 and not (causal and lengths[0] > 1):
         return None
@@ -147,4 +151,9 @@ def _mask(lengths: Sequence[int], repeats: int, device: torch.device, *, causal:
     hidden = owners.unsqueeze(1) != owners
     if causal:
         hidden |= torch.ones_like(hidden).triu(1)
-    return torch.zeros(hidden.shape).masked_fill(hidden, float("-inf")).repeat_interleave(repeats, 0).to(device)
+    return (
+        torch.zeros(hidden.shape, dtype=kind)
+        .masked_fill(hidden, float("-inf"))
+        .repeat_interleave(repeats, 0)
+        .to(device)
+    )

@@ -28,6 +28,18 @@ logger = logging.getLogger(__name__)
 
 # Weights between the first embedding and the last layer; heads that are not run may stand outside.
 _INSIDE = re.compile(r"(^|\.)(embeddings|layers?|h|block)\.")
+# What reading raises where files are not what transformers expects, or a package that they need is missing.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    ImportError,
+    RuntimeError,
+    MemoryError,
+    SafetensorError,
+)
 _HARMLESS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias")
 
 
@@ -70,15 +82,18 @@ def load_model(
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
     require_room(files.name, weights, device, dtype)
+    quantized = "quantization_config" in files.config  # how it is read and computed is left to transformers
     try:
         with _no_progress_bars():
-            mapped = not can_prepack(device, dtype)  # or all would be in memory twice, mapped and prepacked
+            # Prepacked weights are not mapped, or all would be in memory twice.
+            mapped = quantized or not (weights.dtypes - {dtype} or can_prepack(device, dtype))
             model, report = _read(auto_class, files, weights, options, mapped=mapped)
         _require_all(files, model, report, unused)
         loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
         parameters = sum(each.numel() for each in loaded.parameters())
-        prepack(loaded.base_model)
-    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
+        if not quantized:
+            prepack(loaded.base_model)
+    except _UNREADABLE as error:
         if ran_out(error):
             raise too_large(files.name, weights, device, dtype) from error
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
@@ -97,7 +112,7 @@ def load_model(
 def _read(
     auto_class: Any, files: CheckpointFiles, weights: StoredWeights, options: dict[str, Any], *, mapped: bool
 ) -> tuple[Any, Any]:
-    if (mapped and not weights.dtypes - {options["dtype"]}) or "quantization_config" in files.config:
+    if mapped:
         # Mapped from the files: nothing is read before it is used, and processes share it.
         return cast("tuple[Any, Any]", auto_class.from_pretrained(files.folder, **options))
     # Left to transformers, a conversion has all of the files in memory beside its result.

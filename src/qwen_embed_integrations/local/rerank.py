@@ -159,8 +159,8 @@ def _head(model: PreTrainedModel, profile: RerankProfile, tokenizer: Tokenizer) 
             f"{profile.name} compares the tokens {profile.true_token!r} and {profile.false_token!r}, and the tokenizer "
             "does not have both."
         )
-    weight = cast("Any", model).get_output_embeddings().weight.float()
-    return torch.as_tensor(weight[rows[0]] - weight[rows[1]])
+    true, false = cast("Any", model).get_output_embeddings().weight[rows].float()
+    return torch.as_tensor(true - false)
 
 
 def _token_logits(model: PreTrainedModel, head: torch.Tensor, pad: int) -> Compute:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qwen_embed_integrations.errors import TextTooLongError
+from qwen_embed_integrations.errors import InvalidInputError, TextTooLongError
 from qwen_embed_integrations.local.families import first_position
 from qwen_embed_integrations.local.tokenizer_checks import ends_to_add, load_tokenizer, require_rows
 
@@ -82,6 +82,7 @@ class Tokenizer:
             special_tokens: Whether to add those that the tokenizer puts around a text.
 
         Raises:
+            InvalidInputError: If the tokenizer leaves no token of a text: its vector would be another text's.
             TextTooLongError: If a text is too long and `long_text` is `"error"`.
         """
         if self._lower_case:
@@ -96,6 +97,14 @@ class Tokenizer:
             ids[at] = self._tokenize(texts[at], truncation=True, max_length=room, **how)["input_ids"]
         if self._ends is not None:
             ids = [before + each + after for each in ids]
+        empty = [at for at, each in enumerate(ids) if not each]
+        if empty:
+            raise InvalidInputError(
+                # The positions come in front of this where they are known within the whole call.
+                "have no token: the tokenizer removes all of their characters. Leave them out.",
+                parameter=parameter,
+                positions=empty,
+            )
         return Tokens(ids, long)
 
     def encode_pairs(self, query: str, documents: Sequence[str]) -> Tokens:

@@ -19,6 +19,8 @@ _LOT = 32 * 2**20
 # As safetensors names them; others are no floating-point numbers, and stay what they are.
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WIDEST = 8
+_HEAD = "lm_head.weight"
+_EMBEDDINGS = "embed_tokens.weight"
 _OTHERS = {"I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2}
 
 
@@ -34,13 +36,14 @@ class StoredWeights:
     """
 
     def __init__(self, files: CheckpointFiles, left: tuple[str, ...] = ()) -> None:
-        if files.config.get("tie_word_embeddings"):
-            left = (*left, "lm_head.")  # the embeddings once more
+        paths = _paths(files)
+        if files.config.get("tie_word_embeddings") and not _HEAD.startswith(left) and _repeats_embeddings(paths):
+            left = (*left, _HEAD)
         self.dtypes: set[torch.dtype] = set()
         self._large: list[tuple[Path, str]] = []
         self._lots: list[tuple[Path, list[str]]] = []
         self._numbers = self._other_bytes = 0
-        for path in _paths(files):
+        for path in paths:
             room = 0
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 no mapping
@@ -87,11 +90,42 @@ class StoredWeights:
 def _by_rows(path: Path, name: str, dtype: torch.dtype) -> torch.Tensor:
     with safe_open(path, framework="pt") as file:
         made = torch.empty(file.get_slice(name).get_shape(), dtype=dtype)
-    rows = max(1, _LOT // (made[0].numel() * _WIDEST))
-    for start in range(0, len(made), rows):
+    for rows in _pieces(list(made.shape)):
         with safe_open(path, framework="pt") as file:
-            made[start : start + rows] = file.get_slice(name)[start : start + rows]
+            made[rows] = file.get_slice(name)[rows]
     return made
+
+
+def _pieces(shape: list[int]) -> Iterator[slice]:
+    rows = max(1, _LOT // (prod(shape[1:]) * _WIDEST))
+    return (slice(start, start + rows) for start in range(0, shape[0], rows))
+
+
+def _repeats_embeddings(paths: list[Path]) -> bool:
+    """Tell whether the head is the embeddings once more; a head of its own is run, whatever the config says."""
+    where: dict[str, tuple[Path, str]] = {}
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 no mapping
+                if name == _HEAD or name.endswith(_EMBEDDINGS):
+                    where[_HEAD if name == _HEAD else _EMBEDDINGS] = (path, name)
+    if len(where) < 2:  # noqa: PLR2004 both
+        return False
+    head, embeddings = where[_HEAD], where[_EMBEDDINGS]
+    described = []
+    for path, name in (head, embeddings):
+        with safe_open(path, framework="pt") as file:
+            stored = file.get_slice(name)
+            described.append((stored.get_dtype(), stored.get_shape()))
+    return described[0] == described[1] and all(
+        torch.equal(_read(*head, rows), _read(*embeddings, rows)) for rows in _pieces(described[0][1])
+    )
+
+
+def _read(path: Path, name: str, rows: slice) -> torch.Tensor:
+    with safe_open(path, framework="pt") as file:
+        read: torch.Tensor = file.get_slice(name)[rows]
+        return read
 
 
 def _paths(files: CheckpointFiles) -> list[Path]:
