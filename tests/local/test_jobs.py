@@ -56,8 +56,23 @@ def test_passes_are_full_while_more_texts_are_tokenized() -> None:
 
 def test_a_common_beginning_counts_once() -> None:
     prompt = [*range(100)]
-    reranked = job(*[[*prompt, at] for at in range(200, 210)], shares_prefix=True)
-    assert costs(reranked, token_budget=110) == [110]
+    reranked = job(*[[*prompt, *[at] * 50] for at in range(200, 210)], shares_prefix=True)
+    assert costs(reranked, token_budget=600) == [600]
+
+
+def test_a_common_beginning_too_short_to_be_computed_once_counts_each_time() -> None:
+    short = job(*[[*range(7), at] for at in range(2048)], shares_prefix=True)
+    assert costs(short, token_budget=1024) == [1024] * 16
+    pays = job(*[[*range(8), at] for at in range(100)], shares_prefix=True)
+    assert costs(pays, token_budget=1024) == [108]
+
+
+def test_copies_of_a_long_common_beginning_stay_within_a_few_budgets() -> None:
+    query = [*range(2000)]
+    found = passes(job(*[[*query, *[at] * 50] for at in range(600)], shares_prefix=True), token_budget=32_768)
+    read = [2000 + sum(map(len, each.sequences())) for each in found]
+    assert max(read) <= 4 * 32_768
+    assert sorted(read)[1] > 4 * 32_768 - 2050
 
 
 def test_without_sharing_each_sequence_counts_in_full() -> None:
@@ -66,20 +81,24 @@ def test_without_sharing_each_sequence_counts_in_full() -> None:
 
 
 def test_a_common_beginning_leaves_each_sequence_its_last_token() -> None:
-    assert job([1, 2, 3], [1, 2, 3], [1, 2, 3, 4], shares_prefix=True).prefix == [1, 2]
+    text = [*range(10)]
+    assert job(text, text, [*text, 10], shares_prefix=True).prefix == text[:-1]
 
 
 def test_a_common_beginning_shrinks_as_texts_arrive() -> None:
-    made = job([1, 2, 3, 4], [1, 2, 3, 5], shares_prefix=True, of=3)
-    assert made.prefix == [1, 2, 3]
-    made.add(Tokens([[1, 7, 7]], []))
-    assert made.prefix == [1]
+    prompt = [*range(10)]
+    made = job([*prompt, 10, 11, 12], [*prompt, 10, 11, 13], shares_prefix=True, of=4)
+    assert made.prefix == [*prompt, 10, 11]
+    made.add(Tokens([[*prompt, 7, 7]], []))
+    assert made.prefix == prompt
+    made.add(Tokens([[0, 7, 7]], []))
+    assert made.prefix == []
 
 
 def test_jobs_that_begin_alike_share_a_pass() -> None:
     prompt = [*range(50)]
-    queries = [job([*prompt, 100 + at, 0], shares_prefix=True) for at in range(20)]
-    assert costs(*queries, token_budget=90) == [90]
+    queries = [job([*prompt, *[100 + at] * 25], shares_prefix=True) for at in range(20)]
+    assert costs(*queries, token_budget=550) == [550]
 
 
 def test_jobs_that_begin_otherwise_do_not_cost_others_their_common_beginning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,100 @@ def test_memory_of_a_failed_pass_is_let_go_before_the_cache_is_emptied(monkeypat
     answer = Worker(compute, token_budget=4).submit(same, [[4], [3], [2], [1]]).result(timeout=10)
     assert answer.values.tolist() == [4, 3, 2, 1]
     assert alive_when_emptied == [False, False]
+
+
+def test_a_device_that_cannot_empty_its_cache_fails_no_other_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", broken)
+    worker = Worker(Small(memory=2), token_budget=4)
+    assert worker.submit(same, [[4], [3], [2], [1]]).result(timeout=10).values.tolist() == [4, 3, 2, 1]
+    assert worker.submit(same, [[5]]).result(timeout=10).values.tolist() == [5]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["computing", "collecting"])
+def test_an_error_of_any_kind_reaches_the_caller_and_the_worker_goes_on(late: bool) -> None:  # noqa: FBT001 of parametrize
+    class Panic(BaseException):
+        pass
+
+    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
+        if sequences == [[0]]:
+            raise Panic
+        return first_tokens(sequences)
+
+    card = Card(compute)
+    card.may_end.release(10)
+    worker = Worker(card if late else compute, token_budget=1)
+    with pytest.raises(Panic):
+        worker.submit(same, [[0]]).result(timeout=10)
+    assert worker.submit(same, [[1]]).result(timeout=10).values.tolist() == [1]
+
+
+class Odd(list[int]):
+    """A sequence whose length can be asked for so often: four times before passes are cut."""
+
+    def __init__(self, asked: int) -> None:
+        super().__init__([1])
+        self.left = asked
+
+    def __len__(self) -> int:
+        self.left -= 1
+        if self.left < 0:
+            raise ArithmeticError
+        return super().__len__()
+
+
+@pytest.mark.parametrize("asked", range(1, 6))
+def test_an_error_outside_a_pass_reaches_the_caller_and_the_worker_goes_on(asked: int) -> None:
+    worker = Worker(first_tokens, token_budget=10)
+    with pytest.raises(ArithmeticError):
+        worker.submit(same, [Odd(asked)]).result(timeout=10)
+    assert worker.submit(same, [[2]]).result(timeout=10).values.tolist() == [2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("dies", ["tokenize", "compute"])
+def test_a_worker_whose_thread_has_died_starts_again_on_use(dies: str) -> None:
+    may_go = threading.Event()
+
+    def first(texts: Sequence[Any]) -> Tokens:
+        assert may_go.wait(timeout=10)
+        return same(texts)
+
+    def tokenize(texts: Sequence[Any]) -> Tokens:
+        if dies == "tokenize":
+            raise ArithmeticError
+        return same(texts)
+
+    worker = Worker(first_tokens, token_budget=10)
+    worker.submit(first, [[1]])
+    # A callback that exits does so in the thread that fails the job; the second one ends the thread.
+    for _ in range(2):
+        worker.submit(tokenize, [Odd(4)]).add_done_callback(lambda _: sys.exit())
+    may_go.set()
+    died = next(each for each in worker._threads if dies in each.name)
+    died.join(timeout=10)
+    assert not died.is_alive()
+    assert worker.submit(same, [[2]]).result(timeout=10).values.tolist() == [2]
+
+
+def test_an_error_shows_the_line_that_raised_it_and_holds_none_of_its_memory() -> None:
+    class Activations:
+        pass
+
+    held: list[weakref.ref[Activations]] = []
+
+    def compute(_: Sequence[list[int]]) -> np.ndarray:
+        activations = Activations()
+        held.append(weakref.ref(activations))
+        raise ValueError("shapes differ")
+
+    with pytest.raises(ValueError, match="shapes differ") as caught:
+        Worker(compute, token_budget=10).submit(same, [[1]]).result(timeout=10)
+    assert caught.traceback[-1].name == "compute"
+    assert [each() for each in held] == [None]
 
 
 def test_the_error_names_the_position_within_the_call_and_keeps_what_was_done(tiny_bert: Path) -> None:

@@ -201,3 +201,33 @@ def test_an_idle_worker_holds_no_texts_and_no_vectors() -> None:
         time.sleep(0.01)
     assert vectors() is None
     assert not any(each() for each in references)
+
+
+class Panic(BaseException):
+    """As a tokenizer written in Rust raises."""
+
+
+def test_a_panic_of_the_tokenizer_reaches_the_caller_and_the_worker_goes_on() -> None:
+    def tokenize(texts: Sequence[str]) -> Tokens:
+        if "panic" in texts:
+            raise Panic
+        return plain(texts)
+
+    worker = Worker(first_tokens, token_budget=10)
+    with pytest.raises(Panic):
+        worker.submit(tokenize, ["panic"]).result(timeout=10)
+    assert worker.submit(tokenize, ["3"]).result(timeout=10).values.tolist() == [3]
+
+
+def test_a_worker_used_while_it_closes_tokenizes_one_text_at_a_time() -> None:
+    tokenizer, other = Gate(), Gate()
+    worker = Worker(first_tokens, token_budget=10)
+    first = worker.submit(tokenizer, ["1"])
+    assert tokenizer.called.acquire(timeout=10)
+    worker.close()
+    second = worker.submit(other, ["2"])
+    assert not other.called.acquire(timeout=0.1)
+    tokenizer.may_go.release()
+    other.may_go.release()
+    assert first.result(timeout=10).values.tolist() == [1]
+    assert second.result(timeout=10).values.tolist() == [2]

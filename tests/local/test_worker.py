@@ -200,6 +200,33 @@ def test_a_process_with_a_local_model_ends_cleanly(tiny_bert: Path, ending: str)
     assert ("interpreter is ending" in done.stdout) == bool(ending)
 
 
+def test_jobs_that_wait_when_the_process_ends_get_an_error() -> None:
+    # A thread of the caller's keeps waiting; `_end_all` runs while one pass computes and three jobs wait tokenized.
+    code = """
+import sys, threading, time
+import numpy as np
+from qwen_embed_integrations.local import worker
+from qwen_embed_integrations.local.tokens import Tokens
+computing = threading.Event()
+def compute(sequences):
+    computing.set()
+    time.sleep(0.5)
+    return np.ones(len(sequences), np.float32)
+def tokenize(texts):
+    return Tokens([[1]] * len(texts), [])
+made = worker.Worker(compute, token_budget=1)
+futures = [made.submit(tokenize, ["a"])]
+computing.wait(10)
+futures += [made.submit(tokenize, ["a"]) for _ in range(3)]
+time.sleep(0.2)
+worker._end_all()
+print([type(each.exception(timeout=0)).__name__ for each in futures])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 our own code
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("[")[1] == "'NoneType', 'ModelOutputError', 'ModelOutputError', 'ModelOutputError']\n"
+
+
 def test_a_text_too_long_is_refused_on_request(tiny_bert: Path) -> None:
     with (
         Embedder.local(tiny_bert, device="cpu", long_text="error") as strict,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import ModelOutputError, OutOfMemoryError, TextTooLongError
+from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError, OutOfMemoryError
 from qwen_embed_integrations.local.worker import Worker
 from qwen_embed_integrations.vectors import unusable
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.jobs import Answer
     from qwen_embed_integrations.local.tokens import Tokens
     from qwen_embed_integrations.local.worker import Compute
-
-T = TypeVar("T")
 
 # What is handed to the worker at once. Sorting by length needs many texts; memory and progress want few.
 _TEXTS = 2048
@@ -125,10 +123,12 @@ def _cut(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def _result(start: int, result: Callable[[], Answer]) -> Answer:
     try:
         return result()
-    except (TextTooLongError, OutOfMemoryError) as error:
+    except (InvalidInputError, OutOfMemoryError) as error:
+        if not error.positions:
+            raise
         error.positions = tuple(start + at for at in error.positions)
         where = f"At {name_positions(error.positions)},"
-        if isinstance(error, TextTooLongError):
+        if isinstance(error, InvalidInputError):
             where = f"`{error.parameter}` at {name_positions(error.positions)}"
         error.args = (f"{where} {error}",)
         raise

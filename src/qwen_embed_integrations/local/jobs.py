@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qwen_embed_integrations.errors import QwenEmbedError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from qwen_embed_integrations.local.tokens import Tokens
     from qwen_embed_integrations.vectors import Float32
+
+# Tokens that sequences must have in common at their beginning for it to pay to compute them once.
+_LEAST_SHARED = 8
+
+# On CUDA each sequence reads a copy of its own of what all begin with, in every layer. Keys and values are a small part
+# of what a token takes, so that a few times the budget still fits beside it.
+_MOST_READ = 4
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Job:
         future: What the caller waits for.
         waiting: Tokens that no pass has taken yet.
         ready: Positions of the sequences that no pass has taken yet, shortest first.
-        prefix: Tokens that all sequences begin with, except for a last token of each. None if nobody asked.
+        prefix: What all sequences share of their beginning, except for a last token of each. None if nobody asked.
     """
 
     def __init__(self, future: Future[Answer], count: int, *, shares_prefix: bool) -> None:
@@ -76,8 +82,8 @@ class Job:
         self.ready += range(first, len(self._sequences))
         self.ready.sort(key=lambda at: len(self._sequences[at]))
         if self._shares_prefix:
-            found = common([each[:-1] for each in tokens.sequences])
-            self.prefix = found if self.prefix is None else common([self.prefix, found])
+            found = shared_beginning([each[:-1] for each in tokens.sequences])
+            self.prefix = found if self.prefix is None else shared_beginning([self.prefix, found])
 
     def length(self, at: int) -> int:
         """Return how many tokens a sequence has."""
@@ -109,10 +115,10 @@ class Job:
                 self.future.set_result(Answer(self._values, self._shortened, self._tokens))
 
 
-def fail(future: Future[Answer], error: Exception) -> None:
+def fail(future: Future[Answer], error: BaseException) -> None:
     """Give the caller an error, unless it has cancelled or has its answer."""
-    if not isinstance(error, QwenEmbedError):
-        error.__traceback__ = None
+    # The caller sees where it was raised, but keeps no tensor of those frames alive.
+    traceback.clear_frames(error.__traceback__)
     with suppress(InvalidStateError):
         future.set_exception(error)
 
@@ -163,7 +169,9 @@ def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool) -> Pass:
     tokens = longest = 0
     prefix: list[int] = []
     for job in sorted(jobs, key=lambda job: job.waiting):
-        shared = prefix if job.prefix is None else common([prefix, job.prefix]) if chosen.taken else job.prefix
+        shared = job.prefix or []
+        if chosen.taken:
+            shared = shared_beginning([prefix, shared])
         while job.ready and (not chosen.taken or chosen.cost < size):
             length = job.length(job.ready[-1])
             if padded:
@@ -173,7 +181,8 @@ def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool) -> Pass:
                 cost = tokens + length - len(shared) * len(chosen.taken)
             # One that begins otherwise would cost the others their common beginning, more than it saves by joining.
             loses = not padded and cost - chosen.cost > length
-            if chosen.taken and (cost > token_budget or loses):
+            reads = tokens + length + len(shared)
+            if chosen.taken and (cost > token_budget or loses or reads > _MOST_READ * token_budget):
                 break
             chosen.taken.append((job, job.take()))
             chosen.cost = cost
@@ -183,7 +192,7 @@ def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool) -> Pass:
 
 def _even_size(jobs: Iterable[Job], token_budget: int) -> int:
     """Return what each pass should come to, so that the last one is as full as the others."""
-    prefix = common([job.prefix or [] for job in jobs])
+    prefix = shared_beginning([job.prefix or [] for job in jobs])
     own = sum(job.waiting - len(prefix) * len(job.ready) for job in jobs)
     passes = math.ceil(own / max(1, token_budget - len(prefix)))
     if passes <= 1 or not all(job.whole for job in jobs):
@@ -191,8 +200,8 @@ def _even_size(jobs: Iterable[Job], token_budget: int) -> int:
     return len(prefix) + math.ceil(own / passes)
 
 
-def common(sequences: Sequence[list[int]]) -> list[int]:
-    """Return what all sequences begin with."""
+def shared_beginning(sequences: Sequence[list[int]]) -> list[int]:
+    """Return what all sequences begin with, or nothing if it is too short to pay."""
     first, last = min(sequences, default=[]), max(sequences, default=[])
     end = next((at for at, (one, other) in enumerate(zip(first, last)) if one != other), len(first))  # noqa: B905 one may be longer
-    return first[:end]
+    return first[:end] if end >= _LEAST_SHARED else []

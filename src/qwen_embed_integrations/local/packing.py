@@ -9,7 +9,7 @@ import torch
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.families import FAMILIES, family_of, first_position
-from qwen_embed_integrations.local.jobs import common
+from qwen_embed_integrations.local.jobs import shared_beginning
 from qwen_embed_integrations.local.layout import Layout
 from qwen_embed_integrations.local.transfer import end_to_end, to_device
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedModel
-
-# Tokens that sequences must have in common at their beginning for it to pay to compute them once.
-_LEAST_SHARED = 8
 
 
 def attention_for(config: dict[str, Any]) -> str | None:
@@ -86,10 +83,10 @@ def token_states(
     if not runs_packed(model):
         layout = Layout([*map(len, sequences)], model.device)
         return TokenStates(_padded(model, sequences, pad), layout)
-    # Each keeps a token of its own, to be the last.
-    shared = len(common([each[:-1] for each in sequences])) if only_last and reads_forward(model) else 0
-    if shared < _LEAST_SHARED or len(sequences) == 1:
-        shared = 0
+    shared = 0
+    if only_last and len(sequences) > 1 and reads_forward(model):
+        # Each keeps a token of its own, to be the last.
+        shared = len(shared_beginning([each[:-1] for each in sequences]))
     layout = Layout([len(sequence) - shared for sequence in sequences], model.device, shared=shared)
     return TokenStates(_packed(model, sequences, layout), layout)
 

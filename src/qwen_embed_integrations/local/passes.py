@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -70,14 +71,17 @@ class Passes:
         """Take in texts of a job, its first or more."""
         if not job.begun:
             self.jobs.append(job)
-        job.add(tokens)
+        try:
+            job.add(tokens)
+        except BaseException as error:  # noqa: BLE001 it belongs to the caller who waits
+            fail(job.future, error)
 
     def step(self) -> None:
         """Launch the next pass, then collect the one before it."""
         self.jobs = [job for job in self.jobs if not job.future.done()]
+        chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded)
         alone, self._alone = self._alone, False
         flying, self._flying = self._flying, None
-        chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded)
         launched = self._launch(chosen, alone=flying is None) if chosen.taken else None
         if flying is not None:
             self._collect(*flying, alone=launched is None)
@@ -87,17 +91,19 @@ class Passes:
             self._flying = launched
         self.jobs = [job for job in self.jobs if not job.future.done()]
 
-    def abandon(self, error: Exception) -> None:
+    def abandon(self, error: BaseException) -> None:
         """Wait for what runs on the device, and give all callers an error."""
-        if self._flying is not None:
-            self._collect(*self._flying, alone=True)
+        flying, self._flying = self._flying, None
+        if flying is not None:
+            self._collect(*flying, alone=True)
         for job in self.jobs:
             fail(job.future, error)
+        self.jobs = []
 
     def _launch(self, chosen: Pass, *, alone: bool) -> tuple[Pass, Pending] | None:
         try:
             values = self.compute(chosen.sequences())
-        except Exception as error:  # noqa: BLE001 it belongs to the callers who wait
+        except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
             self._failed(chosen, error, alone=alone)
             return None
         if not isinstance(values, np.ndarray):
@@ -108,7 +114,7 @@ class Passes:
     def _collect(self, chosen: Pass, pending: Pending, *, alone: bool) -> None:
         try:
             values = pending.result()
-        except Exception as error:  # noqa: BLE001 it belongs to the callers who wait
+        except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
             self._failed(chosen, error, alone=alone)
             return
         self._store(chosen, values)
@@ -117,11 +123,11 @@ class Passes:
     def _store(chosen: Pass, values: Float32) -> None:
         try:
             chosen.store(values)
-        except Exception as error:  # noqa: BLE001 it belongs to the callers who wait
+        except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
             for job in chosen.jobs:
                 fail(job.future, error)
 
-    def _failed(self, chosen: Pass, error: Exception, *, alone: bool) -> None:
+    def _failed(self, chosen: Pass, error: BaseException, *, alone: bool) -> None:
         if not _ran_out_of_memory(error):
             for job in chosen.jobs:
                 fail(job.future, error)
@@ -129,7 +135,8 @@ class Passes:
         # The frames of the error hold what the pass allocated.
         error.__traceback__ = error.__context__ = error.__cause__ = None
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives no type
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # what failed the pass may fail this too; the next one will tell
+                torch.cuda.empty_cache()
         if len(chosen.taken) > 1:
             self.budget.shrink(chosen.cost)
         elif alone:
@@ -140,7 +147,7 @@ class Passes:
         self._alone = True
 
 
-def _ran_out_of_memory(error: Exception) -> bool:
+def _ran_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

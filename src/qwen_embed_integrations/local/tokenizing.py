@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from qwen_embed_integrations.errors import TextTooLongError
+from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.local.jobs import fail
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Request:
         """Tokenize some more of the texts.
 
         Raises:
-            TextTooLongError: As `tokenize` does, naming all texts of the job that are too long.
+            InvalidInputError: As `tokenize` does, naming all texts of the job that cannot be used.
         """
         end, characters = self.done, 0
         while end < min(len(self.texts), self.done + _TEXTS) and characters < _CHARACTERS:
@@ -45,7 +45,7 @@ class Request:
             end += 1
         try:
             tokens = self.tokenize(self.texts[self.done : end])
-        except TextTooLongError:
+        except InvalidInputError:
             self.tokenize(self.texts)
             raise
         self.done, self.left = end, self.left - characters
@@ -73,12 +73,13 @@ class Tokenizing:
         request = min(self.requests, key=lambda request: request.left)
         try:
             self.send((request.job, request.next_piece()))
-        except Exception as error:  # noqa: BLE001 it belongs to the caller who waits
+        except BaseException as error:  # noqa: BLE001 a panic in a tokenizer too belongs to the caller who waits
             fail(request.job.future, error)
         if request.done == len(request.texts) or request.job.future.done():
             self.requests.remove(request)
 
-    def abandon(self, error: Exception) -> None:
+    def abandon(self, error: BaseException) -> None:
         """Give all callers an error."""
         for request in self.requests:
             fail(request.job.future, error)
+        self.requests = []

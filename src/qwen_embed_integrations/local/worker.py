@@ -8,7 +8,6 @@ threads, so a query does not wait behind an index build.
 from __future__ import annotations
 
 import atexit
-import os
 import queue
 import threading
 import weakref
@@ -72,7 +71,7 @@ class Worker:
         self._shares_prefix = shares_prefix
         self._lock = threading.Lock()
         self._inbox: Inbox | None = None
-        self._pid = 0
+        self._threads: list[threading.Thread] = []
 
     def submit(self, tokenize: Callable[[Sequence[str]], Tokens], texts: Sequence[str]) -> Future[Answer]:
         """Hand in a job.
@@ -91,8 +90,10 @@ class Worker:
         request = Request(Job(future, len(texts), shares_prefix=self._shares_prefix), tokenize, texts)
         with self._lock:
             # A forked child inherits the object but not its threads.
-            if self._inbox is None or self._pid != os.getpid():
-                self._inbox, self._pid = self._start(), os.getpid()
+            if self._inbox is not None and not all(thread.is_alive() for thread in self._threads):
+                self._inbox.put(None)
+                self._inbox = None
+            self._inbox = self._inbox or self._start()
             self._inbox.put(request)
         return future
 
@@ -100,40 +101,66 @@ class Worker:
         inbox: Inbox = queue.SimpleQueue()
         tokenized: Inbox = queue.SimpleQueue()
         passes = Passes(self._compute, self._budget, self._padded)
-        _run("qwen-embed-tokenize", _tokenize, inbox, tokenized)
-        _run("qwen-embed-compute", _compute, tokenized, passes)
+        old_tokenize, old_compute = self._threads or (None, None)
+        self._threads = [
+            _run("qwen-embed-tokenize", _tokenize, inbox, tokenized, after=old_tokenize),
+            _run("qwen-embed-compute", _compute, tokenized, passes, after=old_compute),
+        ]
         weakref.finalize(self, inbox.put, None)
         return inbox
 
     def close(self) -> None:
-        """End the threads after the jobs handed in so far."""
+        """End the threads after the jobs handed in so far; those handed in later wait for these."""
         with self._lock:
             if self._inbox is not None:
                 self._inbox.put(None)
             self._inbox = None
 
 
-def _run(name: str, work: Callable[..., None], inbox: Inbox, other: Any) -> None:
-    thread = threading.Thread(target=work, args=(inbox, other), name=name, daemon=True)
+def _run(
+    name: str, work: Callable[..., None], inbox: Inbox, other: Any, *, after: threading.Thread | None
+) -> threading.Thread:
+    def run() -> None:
+        # Neither tokenizers nor a device's memory stand two at once.
+        if after is not None:
+            after.join()
+        work(inbox, other)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     _running[thread] = inbox
+    return thread
 
 
 def _tokenize(inbox: Inbox, tokenized: Inbox) -> None:
     tokenizing = Tokenizing(tokenized.put)
     open_ = True
-    while (tokenizing.requests or open_) and not _exiting.is_set():
-        open_ &= _receive(inbox, tokenizing.requests.append, wait=not tokenizing.requests)
-        tokenizing.step()
-    tokenizing.abandon(_ended())
-    tokenized.put(None)
+    try:
+        while (tokenizing.requests or open_) and not _exiting.is_set():
+            open_ &= _receive(inbox, tokenizing.requests.append, wait=not tokenizing.requests)
+            try:
+                tokenizing.step()
+            except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
+                tokenizing.abandon(error)
+        _receive(inbox, tokenizing.requests.append, wait=False)
+        tokenizing.abandon(_ended())
+    finally:
+        tokenized.put(None)
 
 
 def _compute(tokenized: Inbox, passes: Passes) -> None:
+    def take_in(part: tuple[Job, Tokens]) -> None:
+        passes.add(*part)
+
     open_ = True
     while (passes.busy or open_) and not _exiting.is_set():
-        open_ &= _receive(tokenized, lambda part: passes.add(*part), wait=not passes.busy)
-        passes.step()
+        open_ &= _receive(tokenized, take_in, wait=not passes.busy)
+        try:
+            passes.step()
+        except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
+            passes.abandon(error)
+    while open_:  # what the other thread still sends before it ends
+        open_ = _receive(tokenized, take_in, wait=True)
     passes.abandon(_ended())
 
 
