@@ -24,8 +24,8 @@ _TOGETHER = 64
 _CAUSAL_ROWS = 128
 # Least rows of any other, for the product's sake.
 _LEAST_ROWS = 128
-# Scores in memory at once for each thread: what a core's cache holds.
-_SCORES = 2**18
+# Bytes of scores in memory at once for each thread: what a core's cache holds.
+_SCORES = 2**20
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _plan(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causa
 
 
 def _blocks(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool) -> Iterator[_Block]:
-    at_once = _SCORES * torch.get_num_threads()
+    at_once = _SCORES * torch.get_num_threads() // kind.itemsize
     start = 0
     for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
         total, whole = sum(lengths), len(lengths) > 1
