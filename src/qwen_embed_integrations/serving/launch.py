@@ -68,7 +68,7 @@ def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], 
             ready(time.monotonic() - started)
             while True:
                 _require_running(children)
-                _pause()
+                time.sleep(_PAUSE)
         finally:
             for child in children:
                 child.tell_to_end()
@@ -92,7 +92,7 @@ def _wait_until_ready(
                 "say why.",
                 child.tail,
             )
-        _pause()
+        time.sleep(_PAUSE)
 
 
 def _answers(process: Process) -> bool:
@@ -135,16 +135,6 @@ def _cause(tail: Sequence[str]) -> str:
     return ""
 
 
-# Signals that came: Python drops an exception that a handler raises inside a callback of the garbage collector.
-_asked: list[int] = []
-
-
-def _pause() -> None:
-    time.sleep(_PAUSE)
-    if _asked:
-        raise SystemExit(_SIGNALS_FROM + _asked[-1])
-
-
 @contextmanager
 def _signals_end_this() -> Iterator[None]:
     """Turn signals into an exit that passes through every `finally`."""
@@ -153,8 +143,7 @@ def _signals_end_this() -> Iterator[None]:
         return
 
     def leave(number: int, _: object) -> NoReturn:
-        _asked.append(number)
-        raise SystemExit(_SIGNALS_FROM + number)
+        raise SystemExit(128 + number)
 
     # Ctrl-C too: what a script starts in the background is born deaf to it. Not so where nohup asked for deafness.
     wanted = [signal.SIGINT, signal.SIGTERM]
@@ -164,6 +153,5 @@ def _signals_end_this() -> Iterator[None]:
     try:
         yield
     finally:
-        _asked.clear()
         for number, handler in zip(wanted, before, strict=True):
             signal.signal(number, handler)
