@@ -17,25 +17,24 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import peers
-import torch
-import transformers
 import typer
 from ceiling import Ceiling, find_ceiling
 from made_texts import WORKLOADS, TextMaker, Texts, Workload
-from options import DTYPES, batch_sizes, chosen_from, lengths, sizes_of, wide_console
+from options import DTYPES, batch_sizes, chosen_from, lengths, set_up, sizes_of, wide_console
 from rich.table import Table
-from rounds import Contender, interleaved, physical_cores, search, seconds, threads
+from rounds import Contender, interleaved, search, seconds, threads
 from shapes import SHAPES, Shape, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
-from qwen_embed_integrations.local.device import choose_dtype
+
+if TYPE_CHECKING:
+    import torch
 
 SIZES = "1,4,8,32,64"
 DEFAULT = 32  # sentence-transformers' own
@@ -234,12 +233,7 @@ def main(  # noqa: PLR0917 typer passes by name
     output: Annotated[Path | None, typer.Option(help="Where to write the figures as JSON.")] = None,
 ) -> None:
     """Compare `Embedder.local` with its peers on this machine's CPU."""
-    if dtype not in DTYPES:
-        raise typer.BadParameter(f"{dtype!r} is none of {', '.join(DTYPES)}", param_hint="--dtype")
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(physical_cores())
-    precision = choose_dtype(dtype, torch.device("cpu"))
+    precision = set_up(dtype)
     named = str(precision).removeprefix("torch.")
     console = wide_console()
     result: dict[str, Any] = {

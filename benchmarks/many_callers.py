@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import logging
 import os
 import statistics
 import tempfile
@@ -22,20 +21,20 @@ import time
 from collections.abc import Awaitable, Callable  # noqa: TC003 a field's type
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
-import transformers
 import typer
 from made_texts import WORKLOADS, TextMaker
-from options import DTYPES, chosen_from, sizes_of, wide_console
+from options import DTYPES, chosen_from, set_up, sizes_of, wide_console
 from rich.table import Table
-from rounds import physical_cores, threads
+from rounds import threads
 from shapes import SHAPES, Shape, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
-from qwen_embed_integrations.local.device import choose_dtype
+
+if TYPE_CHECKING:
+    import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -228,12 +227,7 @@ def main(  # noqa: PLR0917 typer passes by name
     output: Annotated[Path | None, typer.Option(help="Where to write the figures as JSON.")] = None,
 ) -> None:
     """Compare how this package's local classes and their peer serve many callers."""
-    if dtype not in DTYPES:
-        raise typer.BadParameter(f"{dtype!r} is none of {', '.join(DTYPES)}", param_hint="--dtype")
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(physical_cores())
-    precision = choose_dtype(dtype, torch.device("cpu"))
+    precision = set_up(dtype)
     result: dict[str, Any] = {
         "hardware": hardware(),
         "versions": versions(PACKAGES),

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
+import torch
+import transformers
 import typer
 from made_texts import Workload
 from rich.console import Console
+from rounds import physical_cores
+
+from qwen_embed_integrations.local.device import choose_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DTYPES = ("auto", "bfloat16", "float32")
+
+
+def set_up(dtype: str) -> torch.dtype:
+    """Make libraries quiet and take all cores.
+
+    Args:
+        dtype: One of `DTYPES`.
+
+    Returns:
+        The precision to compute in.
+
+    Raises:
+        BadParameter: If `dtype` is none of them.
+    """
+    if dtype not in DTYPES:
+        raise typer.BadParameter(f"{dtype!r} is none of {', '.join(DTYPES)}", param_hint="--dtype")
+    logging.disable(logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(physical_cores())
+    return choose_dtype(dtype, torch.device("cpu"))
 
 
 def wide_console() -> Console:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -27,14 +26,13 @@ import torch
 import transformers
 import typer
 from made_texts import WORKLOADS, TextMaker, Workload
-from options import DTYPES, batch_sizes, sizes_of, wide_console
+from options import DTYPES, batch_sizes, set_up, sizes_of, wide_console
 from rerank_peers import NAME, OURS, Causal, Classifier, Ours, Question, profile
 from rich.table import Table
-from rounds import Contender, Timing, interleaved, physical_cores, search, seconds, threads
+from rounds import Contender, Timing, interleaved, search, seconds, threads
 from shapes import SHAPES, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
-from qwen_embed_integrations.local.device import choose_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,12 +178,7 @@ def main(  # noqa: PLR0917 typer passes by name
     output: Annotated[Path | None, typer.Option(help="Where to write the figures as JSON.")] = None,
 ) -> None:
     """Compare `Reranker.local` with `CrossEncoder` on this machine's CPU."""
-    if dtype not in DTYPES:
-        raise typer.BadParameter(f"{dtype!r} is none of {', '.join(DTYPES)}", param_hint="--dtype")
-    logging.disable(logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(physical_cores())
-    precision = choose_dtype(dtype, torch.device("cpu"))
+    precision = set_up(dtype)
     named = str(precision).removeprefix("torch.")
     result: dict[str, Any] = {
         "hardware": hardware(),
