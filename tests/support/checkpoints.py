@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,8 @@ _CORPUS = [
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided. assistant",
     "Hello world! embeddings 1234567890 retrieval search engine def return import class self",
 ] * 8
+
+_BERT_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 QWEN3_PROMPTS = {
     "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
@@ -122,11 +125,10 @@ def qwen3_embedding(folder: Path, **options: Any) -> Path:
 
 def wordpiece(folder: Path, *, max_tokens: int = 128, typed: bool = True) -> None:
     """Save a BERT tokenizer; with `typed`, it tells the two texts of a pair apart."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(_pieces(), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(_CORPUS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
+    tokenizer.add_special_tokens(_BERT_SPECIAL)
     ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
@@ -141,6 +143,14 @@ def wordpiece(folder: Path, *, max_tokens: int = 128, typed: bool = True) -> Non
         model_max_length=max_tokens,
         model_input_names=["input_ids", *["token_type_ids"] * typed, "attention_mask"],
     ).save_pretrained(folder)
+
+
+def _pieces() -> dict[str, int]:
+    # Counted out, not trained: a trainer breaks ties differently each time, and so would all random models.
+    words = sorted(set(re.findall(r"\w+|[^\w\s]", " ".join(_CORPUS).lower())))
+    letters = sorted(set("".join(words)))
+    pieces = [*_BERT_SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+    return {piece: at for at, piece in enumerate(dict.fromkeys(pieces))}
 
 
 def bert(folder: Path, kind: str = "BertModel", **config: Any) -> Path:
