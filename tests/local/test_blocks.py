@@ -60,6 +60,27 @@ def test_a_shared_beginning_is_read_by_all(lengths: list[int], shared: int) -> N
     torch.testing.assert_close(found, one_by_one(*parts, lengths, shared=shared, causal=True), atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("shared", [0, 9, 128])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_a_last_token_alone_attends_as_it_does_among_all(lengths: list[int], shared: int) -> None:
+    query, key, value = row(lengths, 6, 2, shared)
+    layout = Layout(lengths, torch.device("cpu"), shared=shared, wanted="last")
+    last = layout.wanted_tokens
+    found = blocked_attention(query[last], key, value, layout, 16**-0.5, causal=True, one_each=True)
+    wanted = one_by_one(query, key, value, lengths, shared=shared, causal=True)[last]
+    torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_a_first_token_alone_attends_as_it_does_among_all(lengths: list[int]) -> None:
+    query, key, value = row(lengths, 4, 4)
+    layout = Layout(lengths, torch.device("cpu"), wanted="first")
+    first = layout.wanted_tokens
+    found = blocked_attention(query[first], key, value, layout, 16**-0.5, causal=False, one_each=True)
+    wanted = one_by_one(query, key, value, lengths, shared=0, causal=False)[first]
+    torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
+
+
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
 def test_scores_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, *, causal: bool) -> None:
     largest = 0

@@ -11,8 +11,8 @@ import transformers
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.families import FAMILIES, Family, family_of
+from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.packing import token_states
-from qwen_embed_integrations.local.prepacked import prepack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_a_model_that_attends_in_its_own_way_is_refused(
     monkeypatch.setitem(FAMILIES, "mistral", Family("Mistral", "qwen", causal=True))
     monkeypatch.setitem(FAMILIES, "mpnet", Family("MPNet", "bert", behind_padding=True))
     model = make().eval()
-    prepack(model)
+    fuse(model)
     with pytest.raises(ModelLoadError, match=reason):
         token_states(model, [[5, 6, 7], [8, 9]], 0)
 

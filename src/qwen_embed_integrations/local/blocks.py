@@ -33,7 +33,7 @@ class _Block:
     """Rows of the score matrix that are computed together.
 
     Attributes:
-        first: Where the rows begin among the tokens.
+        first: Where the rows begin among the queries.
         last: Where they end.
         begin: Where the tokens begin that they read.
         end: Where those end.
@@ -52,7 +52,14 @@ class _Block:
 
 
 def blocked_attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout, scale: float, *, causal: bool
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    layout: Layout,
+    scale: float,
+    *,
+    causal: bool,
+    one_each: bool = False,
 ) -> torch.Tensor:
     """Attend within each sequence.
 
@@ -63,22 +70,23 @@ def blocked_attention(
         layout: Where the sequences lie.
         scale: Factor of the scores.
         causal: Whether tokens read nothing behind them.
+        one_each: Whether there is one query a sequence, which reads all of it, instead of one a token.
 
     Returns:
-        Shape `(tokens, heads, head size)`. The softmax is computed in float32 in any precision.
+        The shape of the queries. The softmax is computed in float32 in any precision.
     """
     layout.heeded = True
-    tokens, heads, size = query.shape
+    rows, heads, size = query.shape
     groups, repeats = key.shape[1], heads // key.shape[1]
     # Heads that read the same keys become more rows.
-    query = query.reshape(tokens, groups, repeats, size).transpose(0, 1)
+    query = query.reshape(rows, groups, repeats, size).transpose(0, 1)
     # Decoders have large scores (first tokens draw attention), which bfloat16 would round by whole tenths. Encoders do
     # without: MiniLM's vectors come out as near to float32's either way.
     kind = torch.float32 if causal else query.dtype
     key, value = key.transpose(0, 1).to(kind).contiguous(), value.transpose(0, 1)
-    out = query.new_empty(tokens, groups, repeats, size)
-    for block in _plan(layout, groups, repeats, kind, causal=causal):
-        rows, own = slice(block.first, block.last), slice(block.begin, block.end)
+    out = query.new_empty(rows, groups, repeats, size)
+    for block in _plan(layout, groups, repeats, kind, causal=causal, one_each=one_each):
+        asking, own = slice(block.first, block.last), slice(block.begin, block.end)
         for start in range(0, groups, block.heads):
             some = slice(start, start + block.heads)
             keys, values = key[some, own], value[some, own]
@@ -86,19 +94,26 @@ def blocked_attention(
                 keys = torch.cat([key[some, : block.shared], keys], 1)
                 values = torch.cat([value[some, : block.shared], values], 1)
             asked = key.new_empty(len(keys), block.last - block.first, repeats, size)
-            torch.mul(query[some, rows], scale, out=asked)
+            torch.mul(query[some, asking], scale, out=asked)
             scores = torch.bmm(asked.view(len(keys), -1, size), keys.transpose(1, 2))
             if block.mask is not None:
                 scores[:, :, -block.mask.shape[1] :].add_(block.mask)
             found = torch.bmm(torch.softmax(scores, -1).to(values.dtype), values)
-            out[rows, some] = found.view_as(asked).transpose(0, 1)
-    return out.view(tokens, heads, size)
+            out[asking, some] = found.view_as(asked).transpose(0, 1)
+    return out.view(rows, heads, size)
 
 
-def _plan(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool) -> Sequence[_Block]:
-    about = (groups, repeats, kind, causal)
+def _plan(
+    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, one_each: bool
+) -> Sequence[_Block]:
+    about = (groups, repeats, kind, causal, one_each)
     if about not in layout.plans:
-        layout.plans[about] = list(_blocks(layout, groups, repeats, kind, causal=causal))
+        made = (
+            _blocks_of_one_each(layout, groups, repeats, kind)
+            if one_each
+            else _blocks(layout, groups, repeats, kind, causal=causal)
+        )
+        layout.plans[about] = list(made)
     plan: Sequence[_Block] = layout.plans[about]
     return plan
 
@@ -128,6 +143,15 @@ def _blocks(layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, cau
         start = end
 
 
+def _blocks_of_one_each(layout: Layout, groups: int, repeats: int, kind: torch.dtype) -> Iterator[_Block]:
+    row, start = 0, layout.shared
+    for lengths in _companies(layout.lengths):
+        last, end = row + len(lengths), start + sum(lengths)
+        mask = _mask(tuple(lengths), repeats, kind, layout.device, causal=False, one_each=True)
+        yield _Block(row, last, start, end, layout.shared, mask, groups)
+        row, start = last, end
+
+
 def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Yield neighbours that share a block."""
     together: list[int] = []
@@ -142,13 +166,20 @@ def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 @lru_cache(maxsize=64)
 def _mask(
-    lengths: Sequence[int], repeats: int, kind: torch.dtype, device: torch.device, *, causal: bool
+    lengths: Sequence[int],
+    repeats: int,
+    kind: torch.dtype,
+    device: torch.device,
+    *,
+    causal: bool,
+    one_each: bool = False,
 ) -> torch.Tensor | None:
     """Return what keeps sequences apart and, if causal, tokens from what is behind them."""
     if len(lengths) == 1 and not (causal and lengths[0] > 1):
         return None
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    hidden = owners.unsqueeze(1) != owners
+    asking = torch.arange(len(lengths)) if one_each else owners
+    hidden = asking.unsqueeze(1) != owners
     if causal:
         hidden |= torch.ones_like(hidden).triu(1)
     return (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qwen_embed_integrations.engine import Batch, LongText
+    from qwen_embed_integrations.local.layout import Wanted
     from qwen_embed_integrations.local.modules import Recipe
     from qwen_embed_integrations.local.worker import Pending
     from qwen_embed_integrations.profiles import ModelProfile, Pooling
@@ -38,6 +39,7 @@ _POOL: dict[Pooling, Callable[[TokenStates], torch.Tensor]] = {
     "cls": TokenStates.first,
     "mean": TokenStates.mean,
 }
+_WANTED: dict[Pooling, Wanted] = {"last": "last", "cls": "first"}
 # Architectures that transformers has no code for.
 _OWN_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
 
@@ -61,12 +63,12 @@ class LocalEmbeddingEngine(LocalEngine):
         token_budget: int,
     ) -> None:
         steps = [functional.normalize if path is None else _Dense(files, path, model.device) for path in recipe.steps]
-        pool = _POOL[recipe.profile.pooling or "mean"]
-        only_last = recipe.profile.pooling == "last"
+        pooling = recipe.profile.pooling or "mean"
+        pool, wanted = _POOL[pooling], _WANTED.get(pooling)
 
         @torch.inference_mode()
         def compute(sequences: Sequence[list[int]]) -> Float32 | Pending:
-            pooled = pool(token_states(model, sequences, tokenizer.pad, only_last=only_last)).float()
+            pooled = pool(token_states(model, sequences, tokenizer.pad, wanted=wanted)).float()
             for step in steps:
                 pooled = step(pooled)
             return to_host(pooled[:, : recipe.profile.dimensions])
@@ -75,7 +77,7 @@ class LocalEmbeddingEngine(LocalEngine):
             compute,
             token_budget,
             padded=not runs_packed(model),
-            shares_prefix=only_last and reads_forward(model),
+            shares_prefix=wanted == "last" and reads_forward(model),
         )
         self.profile = recipe.profile
         self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}

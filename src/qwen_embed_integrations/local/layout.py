@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -11,6 +11,9 @@ from qwen_embed_integrations.local.transfer import to_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Which token of each sequence is asked for, if not all are.
+Wanted = Literal["first", "last"]
 
 
 class Layout:
@@ -23,16 +26,21 @@ class Layout:
         starts: Where each begins.
         shared: Tokens at the beginning of the row that every sequence continues.
         device: Where the row is.
+        wanted: Which state of each sequence is asked for; None for all. It reads the whole sequence.
         plans: What attention functions work out once and use in every layer.
         heeded: Whether any attention has kept to it yet.
+        cut: Whether a layer has left out all states but those that are wanted.
     """
 
-    def __init__(self, lengths: Sequence[int], device: torch.device, *, shared: int = 0) -> None:
+    def __init__(
+        self, lengths: Sequence[int], device: torch.device, *, shared: int = 0, wanted: Wanted | None = None
+    ) -> None:
         self.lengths = lengths
         self.shared = shared
         self.device = device
+        self.wanted = wanted
         self.plans: dict[Any, Any] = {}
-        self.heeded = False
+        self.heeded = self.cut = False
         self._bounds = torch.tensor([shared, *lengths]).cumsum(0)
         self.starts: list[int] = self._bounds[:-1].tolist()
 
@@ -40,6 +48,21 @@ class Layout:
     def offsets(self) -> torch.Tensor:
         """Where the sequences begin, and where the last one ends; on the device."""
         return to_device(self._bounds, self.device)
+
+    @cached_property
+    def first_tokens(self) -> torch.Tensor:
+        """Where each sequence's first token is, shape `(n,)`, on the device."""
+        return self.offsets[:-1]
+
+    @cached_property
+    def last_tokens(self) -> torch.Tensor:
+        """Where each sequence's last token is, shape `(n,)`, on the device."""
+        return self.offsets[1:] - 1
+
+    @property
+    def wanted_tokens(self) -> torch.Tensor:
+        """Where the token of each sequence is that is asked for, shape `(n,)`, on the device."""
+        return self.first_tokens if self.wanted == "first" else self.last_tokens
 
     @cached_property
     def asking(self) -> torch.Tensor:

@@ -14,9 +14,10 @@ from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.device import describe_device, describe_dtype
+from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.memory import ran_out, require_room, too_large
 from qwen_embed_integrations.local.packing import attention_for, runs_packed
-from qwen_embed_integrations.local.prepacked import can_prepack, prepack
+from qwen_embed_integrations.local.prepacked import can_prepack
 from qwen_embed_integrations.local.weights import StoredWeights
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def load_model(
         loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
         parameters = sum(each.numel() for each in loaded.parameters())
         if not quantized:
-            prepack(loaded.base_model)
+            fuse(loaded.base_model)
     except _UNREADABLE as error:
         if ran_out(error):
             raise too_large(files.name, weights, device, dtype) from error

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from qwen_embed_integrations.local.layout import Wanted
+
 
 def attention_for(config: dict[str, Any]) -> str | None:
     """Return the attention implementation to load a model with; None for transformers' own choice."""
@@ -28,7 +30,7 @@ class TokenStates:
     """Last hidden states of a batch of sequences, laid end to end.
 
     Attributes:
-        hidden: Shape `(tokens, size)`.
+        hidden: Shape `(tokens, size)`; of those that `layout` says are wanted, `(n, size)`, if all others were cut.
         layout: Where each sequence lies; what they share is no part of them, so only `last` may be asked for then.
     """
 
@@ -38,11 +40,11 @@ class TokenStates:
 
     def first(self) -> torch.Tensor:
         """Return the first state of each sequence, shape `(n, size)`."""
-        return self.hidden[self.layout.offsets[:-1]]
+        return self.hidden if self.layout.cut else self.hidden[self.layout.first_tokens]
 
     def last(self) -> torch.Tensor:
         """Return the last state of each sequence, shape `(n, size)`."""
-        return self.hidden[self.layout.offsets[1:] - 1]
+        return self.hidden if self.layout.cut else self.hidden[self.layout.last_tokens]
 
     def mean(self) -> torch.Tensor:
         """Return the float32 mean over each sequence, shape `(n, size)`."""
@@ -67,7 +69,7 @@ def reads_forward(model: PreTrainedModel) -> bool:
 
 
 def token_states(
-    model: PreTrainedModel, sequences: Sequence[list[int]], pad: int, *, only_last: bool = False
+    model: PreTrainedModel, sequences: Sequence[list[int]], pad: int, *, wanted: Wanted | None = None
 ) -> TokenStates:
     """Run sequences through a model in one pass.
 
@@ -75,19 +77,23 @@ def token_states(
         model: A base model, loaded with `attention_for`'s answer.
         sequences: Token ids.
         pad: Token id for padding, where the model must be padded.
-        only_last: Whether only each sequence's last state is wanted, so that a common beginning need not be repeated.
+        wanted: Which state of each sequence is asked for, if not all are. What the others come to in the last layer is
+            then not computed; and of last ones, a common beginning not repeated.
 
     Returns:
-        The last hidden state of every token.
+        The last hidden state of every token, or of those that are wanted.
     """
     if not runs_packed(model):
         layout = Layout([*map(len, sequences)], model.device)
         return TokenStates(_padded(model, sequences, pad), layout)
-    shared = 0
-    if only_last and len(sequences) > 1 and reads_forward(model):
+    shared, forward = 0, reads_forward(model)
+    if wanted == "last" and len(sequences) > 1 and forward:
         # Each keeps a token of its own, to be the last.
         shared = len(shared_beginning([each[:-1] for each in sequences]))
-    layout = Layout([len(sequence) - shared for sequence in sequences], model.device, shared=shared)
+    lengths = [len(sequence) - shared for sequence in sequences]
+    # A first token that reads forward only does not read its sequence.
+    whole = wanted == "last" or not forward
+    layout = Layout(lengths, model.device, shared=shared, wanted=wanted if whole else None)
     return TokenStates(_packed(model, sequences, layout), layout)
 
 

@@ -169,7 +169,7 @@ def _token_logits(model: PreTrainedModel, head: torch.Tensor, pad: int) -> Compu
     @torch.inference_mode()
     def compute(sequences: Sequence[list[int]]) -> Float32 | Pending:
         # Only the last position and two rows of the vocabulary matter, and the query is read once for all documents.
-        return to_host(torch.sigmoid(token_states(base, sequences, pad, only_last=True).last().float() @ head))
+        return to_host(torch.sigmoid(token_states(base, sequences, pad, wanted="last").last().float() @ head))
 
     return compute
 
