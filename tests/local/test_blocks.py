@@ -16,6 +16,7 @@ LENGTHS = {
     "one token": [1],
     "short ones in company": [3, 1, 17, 40, 2, 90, 128, 5],
     "a long one": [700],
+    "one for PyTorch's kernel": [1100, 5],
     "long and short in turn": [300, 2, 129, 127, 1, 1, 260],
 }
 
@@ -93,9 +94,21 @@ def test_scores_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, *, causal
 
     monkeypatch.setattr(torch, "softmax", watched)
     lengths = [3000, 60]
-    blocked_attention(*row(lengths, 4, 4), Layout(lengths, torch.device("cpu")), 0.25, causal=causal)
+    half = [part.bfloat16() for part in row(lengths, 4, 4)]  # in float32, PyTorch's kernel takes so long a sequence
+    blocked_attention(*half, Layout(lengths, torch.device("cpu")), 0.25, causal=causal)
     one_head_of_fewest_rows = blocks._LEAST_ROWS * 3000
-    assert 0 < largest <= max(blocks._SCORES * torch.get_num_threads() // 4, one_head_of_fewest_rows)
+    size = 4 if causal else 2
+    assert 0 < largest <= max(blocks._SCORES * torch.get_num_threads() // size, one_head_of_fewest_rows)
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
+def test_a_long_sequence_in_float32_takes_little_memory(monkeypatch: pytest.MonkeyPatch, *, causal: bool) -> None:
+    scores = []
+    monkeypatch.setattr(torch, "softmax", lambda found, _: scores.append(found))
+    parts = row([3000], 4, 2)
+    found = blocked_attention(*parts, Layout([3000], torch.device("cpu")), 0.25, causal=causal)
+    torch.testing.assert_close(found, one_by_one(*parts, [3000], shared=0, causal=causal), atol=2e-6, rtol=0)
+    assert not scores
 
 
 def test_a_decoders_large_scores_lose_no_more_in_bfloat16_than_in_pytorchs_own() -> None:

@@ -10,10 +10,11 @@ from torch import nn
 from transformers import AutoModel, BertConfig, BertModel
 
 import checkpoints
-from qwen_embed_integrations.local import prepacked
+from qwen_embed_integrations.local import fused, products
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.packing import token_states
+from qwen_embed_integrations.local.products import PlainLinear, PrepackedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,13 @@ FAMILIES = {
     "DistilBERT": checkpoints.distilbert_embedding,
     "DeBERTa": checkpoints.deberta_cross_encoder,
 }
+
+
+@pytest.fixture(params=[PlainLinear, PrepackedLinear], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The linear layers that were found to be fastest."""
+    monkeypatch.setattr(fused, "fastest", lambda _: request.param)
+    return request.param
 
 
 def linear_layers(model: nn.Module) -> int:
@@ -55,7 +63,9 @@ def test_states_stay_the_same(make: Callable[[Path], Any], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
 @torch.inference_mode()
-def test_in_bfloat16_no_more_is_lost_than_before(make: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_in_bfloat16_no_more_is_lost_than_before(make: Callable[[Path], Any], kind: Any, tmp_path: Path) -> None:
+    if kind is PrepackedLinear and not products._onednn(torch.bfloat16):
+        pytest.skip("oneDNN has no bfloat16 on this processor")
     make(tmp_path)
     exact = states(AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval())
     model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
@@ -115,19 +125,19 @@ def test_packed_attention_stays_the_same(make: Callable[[Path], Any], tmp_path: 
 )
 @torch.inference_mode()
 def test_the_last_layer_computes_only_the_states_that_are_wanted(
-    name: str, wanted: Wanted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, wanted: Wanted, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = packed(PACKING[name], tmp_path)
     expected = getattr(token_states(model, SEQUENCES, 0), wanted)()
     fuse(model)
     rows = []
-    forward = prepacked.PrepackedLinear.forward
+    forward = kind.forward
 
     def watched(layer: Any, states: torch.Tensor) -> torch.Tensor:
         rows.append(states.numel() // states.shape[-1])
         return forward(layer, states)
 
-    monkeypatch.setattr(prepacked.PrepackedLinear, "forward", watched)
+    monkeypatch.setattr(kind, "forward", watched)
     found = token_states(model, SEQUENCES, 0, wanted=wanted)
     assert rows.count(len(SEQUENCES)) >= 2  # the last layer's queries and what follows them
     assert rows.count(sum(map(len, SEQUENCES))) > len(rows) // 2  # keys and values, and the layers before
@@ -151,19 +161,3 @@ def test_an_activation_that_is_not_known_is_left_to_the_model(tmp_path: Path) ->
     before = model(input_ids=ids).last_hidden_state
     fuse(model)
     torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=2e-5, rtol=2e-5)
-
-
-def test_a_torch_without_the_operators_leaves_the_model_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def gone(_layer: nn.Linear) -> nn.Module:
-        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_reorder_linear_weight'")
-
-    checkpoints.bert(tmp_path)
-    model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32)
-    layers = linear_layers(model)
-    prepacked._works.cache_clear()
-    monkeypatch.setattr(prepacked, "PrepackedLinear", gone)
-    try:
-        fuse(model)
-    finally:
-        prepacked._works.cache_clear()
-    assert linear_layers(model) == layers

@@ -1,4 +1,8 @@
-"""A model's layers replaced by equal ones that a CPU computes faster: what follows a product is done with it."""
+"""A model's layers replaced by equal ones that a CPU computes faster.
+
+What follows a product is done with it or in its place, attention over packed sequences leaves numbers in the order the
+products left them in, and the last layer leaves out what nobody asks for.
+"""
 
 from __future__ import annotations
 
@@ -10,67 +14,64 @@ from torch import nn
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.blocks import blocked_attention
 from qwen_embed_integrations.local.families import FAMILIES, Family
-from qwen_embed_integrations.local.prepacked import PrepackedLinear, can_prepack
+from qwen_embed_integrations.local.products import fastest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qwen_embed_integrations.local.layout import Layout
+    from qwen_embed_integrations.local.products import Activation, FastLinear
 
-    # Layers that do more than a product, by the name of the class they take the place of.
-    Fused = dict[str, Callable[[Any, str], nn.Module | None]]
+    # Makes a layer that does more than a product, given which linear layers are fastest; None where it cannot.
+    Making = Callable[[Any, type[FastLinear]], nn.Module | None]
 
 
 def fuse(model: Any) -> None:
-    """Replace a model's layers by equal ones that a CPU computes faster, where that can be; the code around them stays.
+    """Replace a model's layers on a CPU; the code around them stays.
 
     Args:
         model: One of transformers, on its device and in its precision; it is changed, and can only be run from then on.
     """
-    if can_prepack(model.device, model.dtype):
-        family = FAMILIES.get(model.config.model_type) or Family("")
-        fused = {family.prefix + name: made for name, made in _FUSED[family.layers].items()}
-        _replace(model, fused, str(getattr(model.config, "hidden_act", "")), {})
-        if family.layers is not None:
-            _cut_short(_layers(model))
+    if model.device.type != "cpu":
+        return
+    family = FAMILIES.get(model.config.model_type) or Family("")
+    makings = {family.prefix + name: making for name, making in _MAKINGS[family.layers].items()}
+    _replace(model, makings, fastest(model.dtype), {})
+    if family.layers is not None:
+        _cut_short(model.encoder.layer if family.layers == "bert" else model.layers)
 
 
-def _replace(module: nn.Module, fused: Fused, activation: str, made: dict[nn.Module, nn.Module]) -> None:
+def _replace(
+    module: nn.Module, makings: dict[str, Making], linear: type[FastLinear], made: dict[nn.Module, nn.Module]
+) -> None:
     # With repetitions, which `named_children` leaves out: a layer may stand in two places.
     for name, child in list(module._modules.items()):  # noqa: SLF001
         if child is None:
             continue
         if child not in made:
-            faster = _faster(child, fused, activation)
+            faster = _faster(child, makings, linear)
             if faster is None:
-                _replace(child, fused, activation, made)
+                _replace(child, makings, linear, made)
             made[child] = faster or child
         setattr(module, name, made[child])
 
 
-def _faster(module: nn.Module, fused: Fused, activation: str) -> nn.Module | None:
+def _faster(module: nn.Module, makings: dict[str, Making], linear: type[FastLinear]) -> nn.Module | None:
     if type(module) is nn.Linear:
-        return PrepackedLinear(module)
-    made = fused.get(type(module).__name__)
+        return linear(module)
+    making = makings.get(type(module).__name__)
     # What holds quantized or adapted layers is left to compute with them.
     plain = all(type(child) is nn.Linear for name, child in module.named_children() if name.endswith(_PRODUCTS))
-    return made(module, activation) if made is not None and plain else None
+    return making(module, linear) if making is not None and plain else None
 
 
-# What the layers to be fused call their products.
+# What the layers to be replaced call their products.
 _PRODUCTS = ("dense", "_proj", "query", "key", "value")
-
-
-def _layers(model: Any) -> nn.ModuleList:
-    found: nn.ModuleList = model.encoder.layer if hasattr(model, "encoder") else model.layers
-    return found
 
 
 def _cut_short(layers: nn.ModuleList) -> None:
     """Let the last layer leave out the states that nobody asks for, if its attention can."""
-    if not layers:
-        return
-    last: Any = layers[-1]
+    last: Any = layers[-1] if layers else None
     if isinstance(getattr(last, "self_attn", None), _RotaryAttention):
         layers[-1] = _LastLayer(last, before=last.input_layernorm)
     elif isinstance(getattr(getattr(last, "attention", None), "self", None), _SelfAttention):
@@ -81,8 +82,8 @@ class _LastLayer(nn.Module):
     """The last layer over packed sequences: of the states that nobody asks for, only keys and values are computed.
 
     Args:
-        layer: The layer, whose attention takes what it reads apart from what asks.
-        before: What the layer does to states before it attends.
+        layer: The layer, whose attention takes what is read apart from what asks.
+        before: What the layer does to states before they are read.
     """
 
     def __init__(self, layer: nn.Module, before: nn.Module) -> None:
@@ -91,9 +92,8 @@ class _LastLayer(nn.Module):
         self.before = before
 
     def forward(self, states: torch.Tensor, *args: Any, layout: Layout, **more: Any) -> torch.Tensor:
-        if layout.wanted is None:
-            read = None
-        else:
+        read = None
+        if layout.wanted is not None:
             layout.cut = True
             read, states = self.before(states), states[:, layout.wanted_tokens]
         out: torch.Tensor = self.layer(states, *args, layout=layout, read=read, **more)
@@ -103,9 +103,9 @@ class _LastLayer(nn.Module):
 class _Output(nn.Module):
     """BERT's linear layer, residual and norm."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, linear: type[FastLinear]) -> None:
         super().__init__()
-        self.dense = PrepackedLinear(module.dense)
+        self.dense = linear(module.dense)
         self.LayerNorm = module.LayerNorm
 
     def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
@@ -116,24 +116,19 @@ class _Output(nn.Module):
 class _SelfAttention(nn.Module):
     """BERT's attention over packed sequences."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, linear: type[FastLinear]) -> None:
         super().__init__()
-        self.query, self.key, self.value = (PrepackedLinear(each) for each in (module.query, module.key, module.value))
+        self.query, self.key, self.value = (linear(each) for each in (module.query, module.key, module.value))
         self._size = module.attention_head_size
         self._scale = module.scaling
 
     def forward(
-        self,
-        hidden_states: torch.Tensor,
-        *,
-        layout: Layout,
-        read: torch.Tensor | None = None,
-        **_: Any,
+        self, hidden_states: torch.Tensor, *, layout: Layout, read: torch.Tensor | None = None, **_: Any
     ) -> tuple[torch.Tensor, None]:
-        states = hidden_states if read is None else read
+        query = self.query(hidden_states[0])
+        states = (hidden_states if read is None else read)[0]
         query, key, value = (
-            layer(part[0]).unflatten(-1, (-1, self._size))
-            for layer, part in ((self.query, hidden_states), (self.key, states), (self.value, states))
+            part.unflatten(-1, (-1, self._size)) for part in (query, self.key(states), self.value(states))
         )
         out = blocked_attention(query, key, value, layout, self._scale, causal=False, one_each=read is not None)
         return out.flatten(1).unsqueeze(0), None
@@ -142,11 +137,11 @@ class _SelfAttention(nn.Module):
 class _GatedMlp(nn.Module):
     """Qwen's feed-forward layer."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, linear: type[FastLinear]) -> None:
         super().__init__()
-        self.gate = PrepackedLinear(module.gate_proj, then="swish")
-        self.up = PrepackedLinear(module.up_proj)
-        self.down = PrepackedLinear(module.down_proj)
+        self.gate = linear(module.gate_proj, then="swish")
+        self.up = linear(module.up_proj)
+        self.down = linear(module.down_proj)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.down(self.up.with_other(states, self.gate(states), "mul"))
@@ -154,14 +149,12 @@ class _GatedMlp(nn.Module):
 
 
 class _RotaryAttention(nn.Module):
-    """Qwen's attention over packed sequences: what lies between its products stays in the order they left it in."""
+    """Qwen's attention over packed sequences."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, linear: type[FastLinear]) -> None:
         super().__init__()
-        self.query, self.key, self.value = (
-            PrepackedLinear(each) for each in (module.q_proj, module.k_proj, module.v_proj)
-        )
-        self.out = PrepackedLinear(module.o_proj)
+        self.query, self.key, self.value = (linear(each) for each in (module.q_proj, module.k_proj, module.v_proj))
+        self.out = linear(module.o_proj)
         norms = (getattr(module, name, None) for name in ("q_norm", "k_norm"))
         self.query_norm, self.key_norm = (nn.Identity() if norm is None else _RMSNorm(norm) for norm in norms)
         self._size = module.head_dim
@@ -177,10 +170,10 @@ class _RotaryAttention(nn.Module):
         read: torch.Tensor | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
-        states = hidden_states if read is None else read
+        query = self.query(hidden_states[0])
+        states = (hidden_states if read is None else read)[0]
         query, key, value = (
-            layer(part[0]).unflatten(-1, (-1, self._size))
-            for layer, part in ((self.query, hidden_states), (self.key, states), (self.value, states))
+            part.unflatten(-1, (-1, self._size)) for part in (query, self.key(states), self.value(states))
         )
         turns = [each[0].unsqueeze(1) for each in position_embeddings]
         asking = turns if read is None else [each[layout.wanted_tokens] for each in turns]
@@ -216,42 +209,62 @@ class _RMSNorm(nn.Module):
         return out
 
 
-def _intermediate(module: Any, activation: str) -> nn.Module | None:
-    return PrepackedLinear(module.dense, then=activation) if activation in {"gelu", "relu"} else None
-
-
 def _is_packed(module: Any) -> bool:
     # transformers has no public name for it.
     return getattr(getattr(module, "config", None), "_attn_implementation", None) == PACKED
 
 
 # Any other attention is left to the model, and so to what refuses it.
-def _self_attention(module: Any, _: str) -> nn.Module | None:
+def _self_attention(module: Any, linear: type[FastLinear]) -> nn.Module | None:
     plain = getattr(module, "is_causal", None) is False and hasattr(module, "scaling")
-    return _SelfAttention(module) if _is_packed(module) and plain else None
+    return _SelfAttention(module, linear) if _is_packed(module) and plain else None
 
 
-def _attention(module: Any, _: str) -> nn.Module | None:
+def _rotary_attention(module: Any, linear: type[FastLinear]) -> nn.Module | None:
     plain = module.is_causal and getattr(module, "sliding_window", "unknown") is None
-    return _RotaryAttention(module) if _is_packed(module) and plain else None
+    return _RotaryAttention(module, linear) if _is_packed(module) and plain else None
 
 
-def _mlp(module: Any, activation: str) -> nn.Module | None:
-    return _GatedMlp(module) if activation == "silu" else None
+def _intermediate(module: Any, linear: type[FastLinear]) -> nn.Module | None:
+    then = _activation(getattr(module, "intermediate_act_fn", None))
+    return None if then is None else linear(module.dense, then=then)
 
+
+def _gated_mlp(module: Any, linear: type[FastLinear]) -> nn.Module | None:
+    return _GatedMlp(module, linear) if _activation(getattr(module, "act_fn", None)) == "swish" else None
+
+
+def _activation(module: Any) -> Activation | None:
+    """Return what `PrepackedLinear` calls an activation of transformers; None for those it does not know."""
+    names: dict[str, Activation] = {
+        "GELUActivation": "gelu",
+        "ReLU": "relu",
+        "SiLUActivation": "swish",
+        "SiLU": "swish",
+    }
+    return names.get(type(module).__name__)
+
+
+# What follows a product, by the class that transformers computes it with.
+_ACTIVATIONS: dict[str, Activation] = {
+    "GELUActivation": "gelu",
+    "ReLU": "relu",
+    "SiLU": "swish",
+    "SiLUActivation": "swish",
+}
 
 # By what follows the family's prefix in a class's name.
-_FUSED: dict[str | None, Fused] = {
+_MAKINGS: dict[str | None, dict[str, Making]] = {
     None: {},
     "bert": {
-        "Intermediate": _intermediate,
         "SelfAttention": _self_attention,
-        "Output": lambda module, _: _Output(module),
-        "SelfOutput": lambda module, _: _Output(module),
+        "Intermediate": _intermediate,
+        "Output": _Output,
+        "SelfOutput": _Output,
     },
     "qwen": {
-        "Attention": _attention,
-        "MLP": _mlp,
+        "Attention": _rotary_attention,
+        "MLP": _gated_mlp,
         "RMSNorm": lambda module, _: _RMSNorm(module),
     },
 }

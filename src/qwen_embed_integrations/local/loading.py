@@ -17,7 +17,7 @@ from qwen_embed_integrations.local.device import describe_device, describe_dtype
 from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.memory import ran_out, require_room, too_large
 from qwen_embed_integrations.local.packing import attention_for, runs_packed
-from qwen_embed_integrations.local.prepacked import can_prepack
+from qwen_embed_integrations.local.products import PrepackedLinear, fastest
 from qwen_embed_integrations.local.weights import StoredWeights
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def load_model(
     try:
         with _no_progress_bars():
             # Prepacked weights are not mapped, or all would be in memory twice.
-            mapped = quantized or not (weights.dtypes - {dtype} or can_prepack(device, dtype))
+            prepacks = device.type == "cpu" and fastest(dtype) is PrepackedLinear
+            mapped = quantized or not (weights.dtypes - {dtype} or prepacks)
             model, report = _read(auto_class, files, weights, options, mapped=mapped)
         _require_all(files, model, report, unused)
         loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
