@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 # The word by which models of one family differ: 0.6B, 8B, xsmall, large.
 _SIZE = re.compile(r"(?<=-)(\d+(\.\d+)?b|xsmall|small|base|large)(?=-|$)", re.IGNORECASE)
-# What torch (for the CPU, the mapping of a file) and the system say in RuntimeError and OSError.
-_EXHAUSTED = re.compile(r"(can't|cannot) allocate memory|not enough memory|unable to mmap|out of memory", re.IGNORECASE)
+# What torch (for the CPU, the mapping of a file), CUDA's libraries and the system say in RuntimeError and OSError.
+_EXHAUSTED = re.compile(
+    r"(can't|cannot) allocate memory|not enough memory|unable to mmap|out of memory|ALLOC_FAILED", re.IGNORECASE
+)
 
 
 def require_room(name: str, weights: StoredWeights, device: torch.device, dtype: torch.dtype) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from qwen_embed_integrations.errors import OutOfMemoryError
 from qwen_embed_integrations.local.jobs import Pass, fail, next_pass
+from qwen_embed_integrations.local.memory import ran_out
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.local.jobs import Job
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.vectors import Float32
 
 logger = logging.getLogger(__name__)
-
-# What torch raises as a plain RuntimeError when memory runs out on a CPU, and inside CUDA's libraries.
-_NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 @dataclass
@@ -128,7 +126,7 @@ class Passes:
                 fail(job.future, error)
 
     def _failed(self, chosen: Pass, error: BaseException, *, alone: bool) -> None:
-        if not _ran_out_of_memory(error):
+        if not ran_out(error):
             for job in chosen.jobs:
                 fail(job.future, error)
             return
@@ -145,12 +143,6 @@ class Passes:
             return
         chosen.put_back()
         self._alone = True
-
-
-def _ran_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def _too_large(at: int, tokens: int, token_budget: int) -> OutOfMemoryError:
