@@ -36,7 +36,7 @@ from qwen_embed_integrations.benchmark.environment import hardware, versions
 from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC, evaluate
 from qwen_embed_integrations.benchmark.models import default_model
 from qwen_embed_integrations.benchmark.ranking import best
-from qwen_embed_integrations.local import fused
+from qwen_embed_integrations.local import loading
 from qwen_embed_integrations.local.products import PlainLinear, fastest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Int8Linear(PlainLinear):
 
 def load_embedder(folder: Path, dtype: str, *, int8: bool = False) -> Embedder:
     """Load a model, with its linear layers in int8 or as this package has them."""
-    with patch.object(fused, "fastest", lambda _: Int8Linear) if int8 else nullcontext():
+    with patch.object(loading, "fastest", lambda _: Int8Linear) if int8 else nullcontext():
         return Embedder.local(folder, device="cpu", dtype=dtype)
 
 
@@ -137,11 +137,8 @@ def main(
     folder = default_model()
     parts: Any = (dict(dataset.documents), dict(dataset.queries), dict(dataset.relevance))
     texts = list(parts[0].values())
-    embedders = {
-        "float32": load_embedder(folder, "float32"),
-        named: load_embedder(folder, named),
-        "int8": load_embedder(folder, "float32", int8=True),
-    }
+    embedders = {name: load_embedder(folder, name) for name in sorted({"float32", named}, reverse=True)}
+    embedders["int8"] = load_embedder(folder, named, int8=True)
     vectors = {name: each.embed_documents(texts) for name, each in embedders.items()}
     contenders = [Contender(name, partial(_run, each.embed_documents, texts)) for name, each in embedders.items()]
     times = {each.name: each.seconds for each in interleaved(contenders, rounds)}
@@ -165,6 +162,8 @@ def main(
             f"{times[name] / times['int8']:.2f}x",
         )
     console.print(table)
+    for embedder in embedders.values():
+        embedder.close()
     with torch.inference_mode():
         result["products"] = product_times(precision, rounds)
     table = Table(title=f"One product, {named} as this package has it and int8")

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qwen_embed_integrations.local import blocks
 from qwen_embed_integrations.local.blocks import blocked_attention
@@ -102,13 +103,15 @@ def test_scores_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, *, causal
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
-def test_a_long_sequence_in_float32_takes_little_memory(monkeypatch: pytest.MonkeyPatch, *, causal: bool) -> None:
-    scores = []
-    monkeypatch.setattr(torch, "softmax", lambda found, _: scores.append(found))
+def test_a_long_sequence_in_float32_is_left_to_the_flash_kernel(
+    monkeypatch: pytest.MonkeyPatch, *, causal: bool
+) -> None:
     parts = row([3000], 4, 2)
-    found = blocked_attention(*parts, Layout([3000], torch.device("cpu")), 0.25, causal=causal)
-    torch.testing.assert_close(found, one_by_one(*parts, [3000], shared=0, causal=causal), atol=2e-6, rtol=0)
-    assert not scores
+    wanted = one_by_one(*parts, [3000], shared=0, causal=causal)
+    monkeypatch.setattr(torch, "softmax", None)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # which no other kernel may stand in for
+        found = blocked_attention(*parts, Layout([3000], torch.device("cpu")), 16**-0.5, causal=causal)
+    torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
 
 
 def test_a_decoders_large_scores_lose_no_more_in_bfloat16_than_in_pytorchs_own() -> None:

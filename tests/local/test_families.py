@@ -13,6 +13,7 @@ from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.families import FAMILIES, Family, family_of
 from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.packing import token_states
+from qwen_embed_integrations.local.products import PlainLinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,15 +62,27 @@ def test_a_model_that_attends_in_its_own_way_is_refused(
     monkeypatch.setitem(FAMILIES, "mistral", Family("Mistral", "qwen", causal=True))
     monkeypatch.setitem(FAMILIES, "mpnet", Family("MPNet", "bert", behind_padding=True))
     model = make().eval()
-    fuse(model)
+    fuse(model, PlainLinear)
     with pytest.raises(ModelLoadError, match=reason):
         token_states(model, [[5, 6, 7], [8, 9]], 0)
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"use_sliding_window": True}, {"layer_types": ["sliding_attention"]}, {"position_embedding_type": "relative_key"}],
+    [
+        {"use_sliding_window": True},
+        {"layer_types": ["sliding_attention"]},
+        {"position_embedding_type": "relative_key"},
+        {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
+        {"rope_parameters": {"rope_type": "longrope"}},
+    ],
 )
 def test_a_config_that_rules_packing_out_has_no_family(settings: dict[str, Any]) -> None:
     assert family_of({"model_type": "qwen3"}) is FAMILIES["qwen3"]
     assert family_of({"model_type": "qwen3", **settings}) is None
+
+
+def test_an_encoder_that_reads_forward_only_has_no_family() -> None:
+    assert family_of({"model_type": "bert", "is_causal": True}) is None
+    assert family_of({"model_type": "qwen3", "is_causal": True}) is FAMILIES["qwen3"]
+    assert family_of({"model_type": "qwen3", "is_causal": False}) is FAMILIES["qwen3"]

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoModel, BertConfig, BertModel
 
 import checkpoints
-from qwen_embed_integrations.local import fused, products
+from qwen_embed_integrations.local import products
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.fused import fuse
 from qwen_embed_integrations.local.packing import token_states
@@ -32,10 +32,9 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(params=[PlainLinear, PrepackedLinear], autouse=True)
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(params=[PlainLinear, PrepackedLinear])
+def kind(request: pytest.FixtureRequest) -> Any:
     """The linear layers that were found to be fastest."""
-    monkeypatch.setattr(fused, "fastest", lambda _: request.param)
     return request.param
 
 
@@ -51,12 +50,12 @@ def states(model: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES.keys())
 @torch.inference_mode()
-def test_states_stay_the_same(make: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_states_stay_the_same(make: Callable[[Path], Any], tmp_path: Path, kind: Any) -> None:
     make(tmp_path)
     model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
     before = states(model)
     assert linear_layers(model) > 0
-    fuse(model)
+    fuse(model, kind)
     assert linear_layers(model) == 0
     torch.testing.assert_close(states(model), before, atol=2e-5, rtol=2e-5)
 
@@ -70,22 +69,22 @@ def test_in_bfloat16_no_more_is_lost_than_before(make: Callable[[Path], Any], ki
     exact = states(AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval())
     model = AutoModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
     lost = (states(model) - exact).norm()
-    fuse(model)
+    fuse(model, kind)
     assert (states(model) - exact).norm() < 1.15 * lost
 
 
 @torch.inference_mode()
-def test_a_layer_that_stands_in_two_places_stays_one() -> None:
+def test_a_layer_that_stands_in_two_places_stays_one(kind: Any) -> None:
     layer = nn.Linear(8, 8)
     model = BertModel(BertConfig(vocab_size=9, hidden_size=8, num_hidden_layers=0, num_attention_heads=2))
     model.one, model.other = layer, layer
-    fuse(model)
+    fuse(model, kind)
     assert model.one is model.other
     assert model.one(torch.ones(1, 8)).shape == (1, 8)
 
 
 @torch.inference_mode()
-def test_a_layer_of_another_kind_is_left_to_compute(tmp_path: Path) -> None:
+def test_a_layer_of_another_kind_is_left_to_compute(tmp_path: Path, kind: Any) -> None:
     class Doubling(nn.Linear):
         def forward(self, states: torch.Tensor) -> torch.Tensor:
             return 2 * super().forward(states)
@@ -97,12 +96,13 @@ def test_a_layer_of_another_kind_is_left_to_compute(tmp_path: Path) -> None:
     changed.weight = mlp.up_proj.weight
     mlp.up_proj = changed
     before = states(model)
-    fuse(model)
+    fuse(model, kind)
     torch.testing.assert_close(states(model), before, atol=2e-5, rtol=2e-5)
 
 
 PACKING = {name: FAMILIES[name] for name in ("BERT", "XLM-RoBERTa", "Qwen2", "Qwen3")}
 SEQUENCES = [[*range(5, 65)], [7], [*range(100, 130)]]
+SHARING = [[*range(200, 215), *each] for each in SEQUENCES]
 
 
 def packed(make: Callable[[Path], Any], folder: Path) -> Any:
@@ -112,10 +112,10 @@ def packed(make: Callable[[Path], Any], folder: Path) -> Any:
 
 @pytest.mark.parametrize("make", PACKING.values(), ids=PACKING.keys())
 @torch.inference_mode()
-def test_packed_attention_stays_the_same(make: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_packed_attention_stays_the_same(make: Callable[[Path], Any], tmp_path: Path, kind: Any) -> None:
     model = packed(make, tmp_path)
     before = token_states(model, SEQUENCES, 0).hidden
-    fuse(model)
+    fuse(model, kind)
     torch.testing.assert_close(token_states(model, SEQUENCES, 0).hidden, before, atol=2e-5, rtol=2e-5)
 
 
@@ -129,7 +129,7 @@ def test_the_last_layer_computes_only_the_states_that_are_wanted(
 ) -> None:
     model = packed(PACKING[name], tmp_path)
     expected = getattr(token_states(model, SEQUENCES, 0), wanted)()
-    fuse(model)
+    fuse(model, kind)
     rows = []
     forward = kind.forward
 
@@ -144,20 +144,32 @@ def test_the_last_layer_computes_only_the_states_that_are_wanted(
     torch.testing.assert_close(getattr(found, wanted)(), expected, atol=2e-5, rtol=2e-5)
 
 
+@pytest.mark.parametrize("make", [checkpoints.qwen2, checkpoints.qwen3])
 @torch.inference_mode()
-def test_a_first_state_that_reads_nothing_behind_it_stays_as_it_is(tmp_path: Path) -> None:
+def test_last_states_read_a_shared_beginning(make: Callable[[Path], Any], kind: Any, tmp_path: Path) -> None:
+    model = packed(make, tmp_path)
+    expected = token_states(model, SHARING, 0).last()
+    fuse(model, kind)
+    found = token_states(model, SHARING, 0, wanted="last")
+    assert found.layout.shared == 15
+    assert found.layout.cut
+    torch.testing.assert_close(found.last(), expected, atol=2e-5, rtol=2e-5)
+
+
+@torch.inference_mode()
+def test_a_first_state_that_reads_nothing_behind_it_stays_as_it_is(tmp_path: Path, kind: Any) -> None:
     model = packed(checkpoints.qwen3, tmp_path)
     expected = token_states(model, SEQUENCES, 0).first()
-    fuse(model)
+    fuse(model, kind)
     found = token_states(model, SEQUENCES, 0, wanted="first").first()
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=2e-5)
 
 
 @torch.inference_mode()
-def test_an_activation_that_is_not_known_is_left_to_the_model(tmp_path: Path) -> None:
+def test_an_activation_that_is_not_known_is_left_to_the_model(tmp_path: Path, kind: Any) -> None:
     checkpoints.bert(tmp_path, hidden_act="gelu_new")
     model = AutoModel.from_pretrained(tmp_path, dtype=torch.float32).eval()
     ids = torch.arange(5, 45).unsqueeze(0)
     before = model(input_ids=ids).last_hidden_state
-    fuse(model)
+    fuse(model, kind)
     torch.testing.assert_close(model(input_ids=ids).last_hidden_state, before, atol=2e-5, rtol=2e-5)

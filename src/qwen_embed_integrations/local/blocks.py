@@ -1,8 +1,8 @@
 """Attention in blocks of the score matrix, by plain matrix products.
 
-On a CPU this is faster than PyTorch's flash kernel, but for long sequences in float32: short sequences share a block,
-behind a mask, long ones are cut into rows, so that scores stay in the caches, and half of a causal matrix is never
-computed.
+Short sequences share a block, behind a mask, long ones are cut into rows, so that scores stay in the caches, and half
+of a causal matrix is never computed. On a CPU this is faster than PyTorch's flash kernel, which is left only the long
+sequences in float32.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Block:
         shared: How many at the very beginning they read beside them.
         mask: Added to the last columns of the scores, of shape `(rows, columns)`.
         heads: Heads of keys and values in one go.
-        long: Whether it is a whole sequence for PyTorch's kernel.
+        flash: Whether it is a whole sequence for PyTorch's kernel.
     """
 
     first: int
@@ -54,7 +54,7 @@ class _Block:
     shared: int
     mask: torch.Tensor | None
     heads: int
-    long: bool = False
+    flash: bool = False
 
 
 def blocked_attention(
@@ -90,15 +90,15 @@ def blocked_attention(
     # without: MiniLM's vectors come out as near to float32's either way.
     kind = torch.float32 if causal else query.dtype
     key, value = key.transpose(0, 1), value.transpose(0, 1)
-    # MKL, which multiplies float32, takes numbers as they lie, and a factor.
-    as_they_lie = query.dtype == torch.float32
-    if not as_they_lie:
+    exact = query.dtype == torch.float32
+    if not exact:
         key = key.to(kind).contiguous()
     nothing = key.new_zeros(())
     out = query.new_empty(rows, groups, repeats, size)
-    for block in _plan(layout, groups, repeats, kind, causal=causal, one_each=one_each, exact=as_they_lie):
+    flash = exact and query.device.type == "cpu"  # on CUDA, it takes no float32
+    for block in _plan(layout, groups, repeats, kind, causal=causal, one_each=one_each, flash=flash):
         asking, own = slice(block.first, block.last), slice(block.begin, block.end)
-        if block.long:
+        if block.flash:
             asked = query[:, asking].transpose(1, 2).reshape(1, heads, -1, size)
             found = functional.scaled_dot_product_attention(
                 asked, key[None, :, own], value[None, :, own], is_causal=causal, scale=scale, enable_gqa=True
@@ -112,7 +112,8 @@ def blocked_attention(
                 keys = torch.cat([key[some, : block.shared], keys], 1)
                 values = torch.cat([value[some, : block.shared], values], 1)
             shape = (len(keys), block.last - block.first, repeats, size)
-            if as_they_lie:
+            if exact:
+                # MKL, which multiplies float32, takes numbers as they lie, and a factor.
                 asked = query[some, asking].reshape(len(keys), -1, size)
                 scores = torch.baddbmm(nothing, asked, keys.transpose(1, 2), beta=0, alpha=scale)
             else:
@@ -126,14 +127,14 @@ def blocked_attention(
 
 
 def _plan(
-    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, one_each: bool, exact: bool
+    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, one_each: bool, flash: bool
 ) -> Sequence[_Block]:
-    about = (groups, repeats, kind, causal, one_each, exact)
+    about = (groups, repeats, kind, causal, one_each, flash)
     if about not in layout.plans:
         made = (
             _blocks_of_one_each(layout, groups, repeats, kind)
             if one_each
-            else _blocks(layout, groups, repeats, kind, causal=causal, exact=exact)
+            else _blocks(layout, groups, repeats, kind, causal=causal, flash=flash)
         )
         layout.plans[about] = list(made)
     plan: Sequence[_Block] = layout.plans[about]
@@ -141,15 +142,15 @@ def _plan(
 
 
 def _blocks(
-    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, exact: bool
+    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, flash: bool
 ) -> Iterator[_Block]:
     at_once = _SCORES * torch.get_num_threads() // kind.itemsize
     start = 0
     for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
         total, whole = sum(lengths), len(lengths) > 1
         end, shared = start + total, layout.shared if start else 0
-        if exact and total >= _LONG and not shared:
-            yield _Block(start, end, start, end, 0, None, groups, long=True)
+        if flash and total >= _LONG and not shared:
+            yield _Block(start, end, start, end, 0, None, groups, flash=True)
             start = end
             continue
         most = total if whole else _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // total)

@@ -39,9 +39,14 @@ FAMILIES = {
 
 def family_of(config: dict[str, Any]) -> Family | None:
     """Return the family of a model that can run packed, or None: some settings rule it out."""
+    family = FAMILIES.get(str(config.get("model_type")))
     sliding = config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ())
     relative = config.get("position_embedding_type", "absolute") != "absolute"
-    return None if sliding or relative else FAMILIES.get(str(config.get("model_type")))
+    forward = config.get("is_causal") and family is not None and not family.causal
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    # Their angles depend on the longest sequence that a model has met.
+    growing = {rope.get("rope_type"), rope.get("type")} & {"dynamic", "longrope"}
+    return None if sliding or relative or forward or growing else family
 
 
 def first_position(model_type: str, pad: int | None) -> int:

@@ -14,7 +14,6 @@ from torch import nn
 from qwen_embed_integrations.local.attention import PACKED
 from qwen_embed_integrations.local.blocks import blocked_attention
 from qwen_embed_integrations.local.families import FAMILIES, Family
-from qwen_embed_integrations.local.products import fastest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,17 +25,16 @@ if TYPE_CHECKING:
     Making = Callable[[Any, type[FastLinear]], nn.Module | None]
 
 
-def fuse(model: Any) -> None:
-    """Replace a model's layers on a CPU; the code around them stays.
+def fuse(model: Any, linear: type[FastLinear]) -> None:
+    """Replace a model's layers; the code around them stays.
 
     Args:
-        model: One of transformers, on its device and in its precision; it is changed, and can only be run from then on.
+        model: One of transformers, on a CPU and in its precision; it is changed, and can only be run from then on.
+        linear: Which linear layers are fastest there.
     """
-    if model.device.type != "cpu":
-        return
     family = FAMILIES.get(model.config.model_type) or Family("")
     makings = {family.prefix + name: making for name, making in _MAKINGS[family.layers].items()}
-    _replace(model, makings, fastest(model.dtype), {})
+    _replace(model, makings, linear, {})
     if family.layers is not None:
         _cut_short(model.encoder.layer if family.layers == "bert" else model.layers)
 
@@ -235,14 +233,8 @@ def _gated_mlp(module: Any, linear: type[FastLinear]) -> nn.Module | None:
 
 
 def _activation(module: Any) -> Activation | None:
-    """Return what `PrepackedLinear` calls an activation of transformers; None for those it does not know."""
-    names: dict[str, Activation] = {
-        "GELUActivation": "gelu",
-        "ReLU": "relu",
-        "SiLUActivation": "swish",
-        "SiLU": "swish",
-    }
-    return names.get(type(module).__name__)
+    """Return what `FastLinear` calls an activation of transformers; None for those it does not know."""
+    return _ACTIVATIONS.get(type(module).__name__)
 
 
 # What follows a product, by the class that transformers computes it with.

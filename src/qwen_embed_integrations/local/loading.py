@@ -87,14 +87,14 @@ def load_model(
     try:
         with _no_progress_bars():
             # Prepacked weights are not mapped, or all would be in memory twice.
-            prepacks = device.type == "cpu" and fastest(dtype) is PrepackedLinear
-            mapped = quantized or not (weights.dtypes - {dtype} or prepacks)
+            linear = fastest(dtype) if device.type == "cpu" and not quantized else None
+            mapped = quantized or not (weights.dtypes - {dtype} or linear is PrepackedLinear)
             model, report = _read(auto_class, files, weights, options, mapped=mapped)
         _require_all(files, model, report, unused)
         loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
         parameters = sum(each.numel() for each in loaded.parameters())
-        if not quantized:
-            fuse(loaded.base_model)
+        if linear is not None:
+            fuse(loaded.base_model, linear)
     except _UNREADABLE as error:
         if ran_out(error):
             raise too_large(files.name, weights, device, dtype) from error

@@ -8,6 +8,7 @@ are.
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +29,7 @@ _ROWS = 96
 # Rows, inputs and outputs of the product that tells which is faster.
 _TRIED = (256, 512, 2048)
 _TRIALS = 5
+_trying = threading.Lock()
 _IN_PLACE: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "none": lambda states: states,
     "gelu": torch.ops.aten.gelu_,
@@ -103,9 +105,18 @@ class PrepackedLinear(nn.Module):
 FastLinear = PlainLinear | PrepackedLinear
 
 
-@lru_cache
 def fastest(dtype: torch.dtype) -> type[FastLinear]:
-    """Return which layers are fastest on this CPU in a precision. What they compute is equal but for rounding."""
+    """Return which layers are fastest on this CPU in a precision, tried out once.
+
+    What they compute is equal but for rounding. Many rows decide: where `PlainLinear` is faster with them, it is slower
+    with the few rows of a lone query.
+    """
+    with _trying:  # at the same time, two trials would measure each other
+        return _fastest(dtype)
+
+
+@lru_cache
+def _fastest(dtype: torch.dtype) -> type[FastLinear]:
     if not _onednn(dtype):
         return PlainLinear
     rows, inputs, outputs = _TRIED
