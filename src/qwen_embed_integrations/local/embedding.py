@@ -17,7 +17,13 @@ from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.jina_bert import JinaBertModel
 from qwen_embed_integrations.local.loading import load_model
 from qwen_embed_integrations.local.modules import read_recipe
-from qwen_embed_integrations.local.packing import TokenStates, reads_forward, runs_packed, token_states
+from qwen_embed_integrations.local.packing import (
+    TokenStates,
+    reads_forward,
+    runs_packed,
+    runs_side_by_side,
+    token_states,
+)
 from qwen_embed_integrations.local.tokens import Tokenizer
 from qwen_embed_integrations.local.transfer import to_host
 
@@ -78,6 +84,7 @@ class LocalEmbeddingEngine(LocalEngine):
             token_budget,
             padded=not runs_packed(model),
             shares_prefix=wanted == "last" and reads_forward(model),
+            side_by_side=runs_side_by_side(model),
         )
         self.profile = recipe.profile
         self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}

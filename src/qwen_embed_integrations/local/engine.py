@@ -30,8 +30,18 @@ _WINDOWS_AHEAD = 2
 class LocalEngine:
     """A model in this process, shared by all callers."""
 
-    def __init__(self, compute: Compute, token_budget: int, *, padded: bool, shares_prefix: bool = False) -> None:
-        self._worker = Worker(compute, token_budget, padded=padded, shares_prefix=shares_prefix)
+    def __init__(
+        self,
+        compute: Compute,
+        token_budget: int,
+        *,
+        padded: bool,
+        shares_prefix: bool = False,
+        side_by_side: bool = False,
+    ) -> None:
+        self._worker = Worker(
+            compute, token_budget, padded=padded, shares_prefix=shares_prefix, side_by_side=side_by_side
+        )
         self._usage = Usage()
         self._lock = threading.Lock()
 

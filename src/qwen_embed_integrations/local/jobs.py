@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 # Tokens that sequences must have in common at their beginning for it to pay to compute them once.
 _LEAST_SHARED = 8
 
+# Tokens that each of the passes side by side must have for it to pay.
+_LEAST_PART = 128
+
+# Tokens below which a pass side by side is not made smaller for the others' sake.
+_SMALL_PART = 256
+
 # On CUDA each sequence reads a copy of its own of what all begin with, in every layer. Keys and values are a small part
 # of what a token takes, so that a few times the budget still fits beside it.
 _MOST_READ = 4
@@ -155,17 +161,25 @@ class Pass:
             job.put_back(at)
 
 
-def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool) -> Pass:
+def fills(jobs: Iterable[Job], parts: int) -> bool:
+    """Tell whether there is enough to do for so many passes side by side."""
+    ready = [job for job in jobs if job.ready]
+    own, longest = _own_tokens(ready), max((job.length(job.ready[-1]) for job in ready), default=0)
+    return parts > 1 and own >= parts * max(_LEAST_PART, longest)
+
+
+def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool, parts: int = 1) -> Pass:
     """Take the sequences of the next pass from their jobs, those of short jobs first.
 
     Args:
         jobs: All that has come in, not yet answered.
         token_budget: Most that a pass may cost, unless a single sequence costs more.
         padded: Whether the model pads to the longest sequence, so that padding counts too.
+        parts: How many passes are computed side by side.
     """
     chosen = Pass()
     jobs = [job for job in jobs if job.ready]
-    size = token_budget if padded else _even_size(jobs, token_budget)
+    size = token_budget if padded else _even_size(jobs, token_budget, parts)
     tokens = longest = 0
     prefix: list[int] = []
     for job in sorted(jobs, key=lambda job: job.waiting):
@@ -190,14 +204,27 @@ def next_pass(jobs: Sequence[Job], token_budget: int, *, padded: bool) -> Pass:
     return chosen
 
 
-def _even_size(jobs: Iterable[Job], token_budget: int) -> int:
-    """Return what each pass should come to, so that the last one is as full as the others."""
-    prefix = shared_beginning([job.prefix or [] for job in jobs])
-    own = sum(job.waiting - len(prefix) * len(job.ready) for job in jobs)
-    passes = math.ceil(own / max(1, token_budget - len(prefix)))
+def _even_size(jobs: Sequence[Job], token_budget: int, parts: int) -> int:
+    """Return what each pass should come to, so that the last ones are as full, or end together."""
+    shared = len(_prefix(jobs))
+    own = _own_tokens(jobs)
+    if parts > 1:
+        # Each takes its share of what is left, so that the last ones are small.
+        return min(token_budget, shared + max(_SMALL_PART, math.ceil(own / parts)))
+    passes = math.ceil(own / max(1, token_budget - shared))
     if passes <= 1 or not all(job.whole for job in jobs):
         return token_budget
-    return len(prefix) + math.ceil(own / passes)
+    return shared + math.ceil(own / passes)
+
+
+def _own_tokens(jobs: Sequence[Job]) -> int:
+    """Return how many tokens no pass has taken yet, without what all sequences begin with."""
+    shared = len(_prefix(jobs))
+    return sum(job.waiting - shared * len(job.ready) for job in jobs)
+
+
+def _prefix(jobs: Sequence[Job]) -> list[int]:
+    return shared_beginning([job.prefix or [] for job in jobs])
 
 
 def shared_beginning(sequences: Sequence[list[int]]) -> list[int]:

@@ -61,6 +61,12 @@ def runs_packed(model: PreTrainedModel) -> bool:
     return bool(model.config._attn_implementation == PACKED)  # noqa: SLF001 transformers has no public name for it
 
 
+def runs_side_by_side(model: PreTrainedModel) -> bool:
+    """Tell whether a model's passes gain by being computed in several threads at once, and may be."""
+    # Code that packs keeps no state between passes; of other architectures that is not known.
+    return model.device.type == "cpu" and runs_packed(model)
+
+
 def reads_forward(model: PreTrainedModel) -> bool:
     """Tell whether states depend on nothing behind them, so that what sequences begin with can be computed once."""
     family = FAMILIES.get(model.config.model_type)

@@ -1,21 +1,28 @@
-"""Forward passes in turn: the next is launched while the last one runs, and memory that runs out makes them smaller."""
+"""Forward passes: on a GPU the next is launched behind the one that runs, on a CPU some run side by side.
+
+Memory that runs out makes them smaller.
+"""
 
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from qwen_embed_integrations.errors import OutOfMemoryError
-from qwen_embed_integrations.local.jobs import Pass, fail, next_pass
+from qwen_embed_integrations.local.jobs import Pass, fail, fills, next_pass
 from qwen_embed_integrations.local.memory import ran_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from qwen_embed_integrations.local.jobs import Job
+    from qwen_embed_integrations.local.lanes import Lanes
     from qwen_embed_integrations.local.tokens import Tokens
     from qwen_embed_integrations.local.worker import Compute, Pending
     from qwen_embed_integrations.vectors import Float32
@@ -31,14 +38,37 @@ class TokenBudget:
 
     def shrink(self, cost: int) -> None:
         """Halve what was tried."""
-        # A pass may have been smaller than the budget, and then half of the budget says nothing.
-        self.tokens = max(1, min(self.tokens, cost) // 2)
+        # A pass may have been smaller than the budget, and then half of the budget says nothing. And of two that failed
+        # side by side, only one halves it.
+        self.tokens = max(1, min(self.tokens, cost // 2))
         logger.warning(
             "Out of memory in a forward pass of %d tokens; going on with %d. Pass token_budget=%d to begin there.",
             cost,
             self.tokens,
             self.tokens,
         )
+
+
+@dataclass
+class _Flight:
+    """A pass that is being computed.
+
+    Attributes:
+        chosen: The pass.
+        pending: Its values.
+        alone: Whether no other pass has been in flight meanwhile.
+        sole: Whether no other may be.
+    """
+
+    chosen: Pass
+    pending: Pending | Future[Float32]
+    alone: bool
+    sole: bool
+
+    @property
+    def landed(self) -> bool:
+        """Whether a lane has ended it."""
+        return isinstance(self.pending, Future) and self.pending.done()
 
 
 @dataclass
@@ -49,21 +79,38 @@ class Passes:
         compute: Turns token sequences into values, at once or later.
         budget: How large a pass may be.
         padded: Whether `compute` pads to the longest sequence.
+        lanes: Where passes are computed side by side, if they are.
         jobs: What is not answered yet.
     """
 
     compute: Compute
     budget: TokenBudget
     padded: bool
+    lanes: Lanes | None = None
     jobs: list[Job] = field(default_factory=list)
-    _flying: tuple[Pass, Pending] | None = None
-    # After memory ran out, one pass is seen through alone.
-    _alone: bool = False
+    _flights: list[_Flight] = field(default_factory=list)
+    # After memory ran out, the next pass is seen through alone.
+    _sole: bool = False
 
     @property
     def busy(self) -> bool:
         """Whether there is something to compute or to collect."""
-        return self._flying is not None or any(job.ready for job in self.jobs)
+        return bool(self._flights) or any(job.ready for job in self.jobs)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step would come to nothing before something arrives or lands."""
+        if self.lanes is None:
+            return not self.busy
+        may_launch = self._may_launch and any(job.ready for job in self.jobs)
+        return not may_launch and not any(flight.landed for flight in self._flights)
+
+    @property
+    def _may_launch(self) -> bool:
+        if self._sole or any(flight.sole for flight in self._flights):
+            return not self._flights
+        # On a GPU one pass is launched behind the one that runs.
+        return len(self._flights) < (2 if self.lanes is None else self.lanes.count)
 
     def add(self, job: Job, tokens: Tokens) -> None:
         """Take in texts of a job, its first or more."""
@@ -75,47 +122,65 @@ class Passes:
             fail(job.future, error)
 
     def step(self) -> None:
-        """Launch the next pass, then collect the one before it."""
+        """Launch the next pass if one may be, then collect what can be."""
         self.jobs = [job for job in self.jobs if not job.future.done()]
-        chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded)
-        alone, self._alone = self._alone, False
-        flying, self._flying = self._flying, None
-        launched = self._launch(chosen, alone=flying is None) if chosen.taken else None
-        if flying is not None:
-            self._collect(*flying, alone=launched is None)
-        if launched is not None and (alone or self._alone):
-            self._collect(*launched, alone=flying is None)
+        launched = self._may_launch and self._launch_next()
+        if self.lanes is not None:
+            ended = [flight for flight in self._flights if flight.landed]
         else:
-            self._flying = launched
+            full = len(self._flights) > 1 or any(flight.sole for flight in self._flights)
+            ended = self._flights[:1] if full or not launched else []
+        for flight in ended:
+            self._flights.remove(flight)
+            self._collect(flight)
         self.jobs = [job for job in self.jobs if not job.future.done()]
 
     def abandon(self, error: BaseException) -> None:
         """Wait for what runs on the device, and give all callers an error."""
-        flying, self._flying = self._flying, None
-        if flying is not None:
-            self._collect(*flying, alone=True)
+        flights, self._flights = self._flights, []
+        for flight in flights:
+            self._collect(flight)
         for job in self.jobs:
             fail(job.future, error)
         self.jobs = []
 
-    def _launch(self, chosen: Pass, *, alone: bool) -> tuple[Pass, Pending] | None:
-        try:
-            values = self.compute(chosen.sequences())
-        except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(chosen, error, alone=alone)
-            return None
-        if not isinstance(values, np.ndarray):
-            return chosen, values
-        self._store(chosen, values)
-        return None
+    def close(self) -> None:
+        """End the lanes."""
+        if self.lanes is not None:
+            self.lanes.close()
 
-    def _collect(self, chosen: Pass, pending: Pending, *, alone: bool) -> None:
+    def _launch_next(self) -> bool:
+        """Launch the next pass; tell whether there was one."""
+        sole, self._sole = self._sole, False
+        lanes = None if sole else self.lanes
+        if lanes is not None and not self._flights and not fills(self.jobs, lanes.count):
+            lanes = None  # so little is sooner done with all cores on one pass
+        parts = 1 if lanes is None else lanes.count
+        chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded, parts=parts)
+        if chosen.taken:
+            self._launch(chosen, self.compute if lanes is None else lanes.launch, sole=sole)
+        return bool(chosen.taken)
+
+    def _launch(self, chosen: Pass, compute: Callable[[Sequence[Any]], Any], *, sole: bool) -> None:
         try:
-            values = pending.result()
+            values = compute(chosen.sequences())
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(chosen, error, alone=alone)
+            self._failed(chosen, error, alone=not self._flights)
             return
-        self._store(chosen, values)
+        if isinstance(values, np.ndarray):
+            self._store(chosen, values)
+            return
+        for flight in self._flights:
+            flight.alone = False
+        self._flights.append(_Flight(chosen, values, alone=not self._flights, sole=sole))
+
+    def _collect(self, flight: _Flight) -> None:
+        try:
+            values = flight.pending.result()
+        except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
+            self._failed(flight.chosen, error, alone=flight.alone)
+            return
+        self._store(flight.chosen, values)
 
     @staticmethod
     def _store(chosen: Pass, values: Float32) -> None:
@@ -142,7 +207,7 @@ class Passes:
             fail(job.future, _too_large(at, job.length(at), self.budget.tokens))
             return
         chosen.put_back()
-        self._alone = True
+        self._sole = True
 
 
 def _too_large(at: int, tokens: int, token_budget: int) -> OutOfMemoryError:

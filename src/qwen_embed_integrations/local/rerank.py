@@ -16,7 +16,7 @@ from qwen_embed_integrations.local.device import choose_device, choose_dtype, ch
 from qwen_embed_integrations.local.engine import LocalEngine
 from qwen_embed_integrations.local.files import CheckpointFiles
 from qwen_embed_integrations.local.loading import load_model
-from qwen_embed_integrations.local.packing import padded, reads_forward, runs_packed, token_states
+from qwen_embed_integrations.local.packing import padded, reads_forward, runs_packed, runs_side_by_side, token_states
 from qwen_embed_integrations.local.tokenizer_checks import require_marks
 from qwen_embed_integrations.local.tokens import Pair, Tokenizer, Tokens
 from qwen_embed_integrations.local.transfer import to_host
@@ -52,8 +52,9 @@ class LocalRerankEngine(LocalEngine):
         *,
         padded: bool,
         shares_prefix: bool,
+        side_by_side: bool,
     ) -> None:
-        super().__init__(compute, token_budget, padded=padded, shares_prefix=shares_prefix)
+        super().__init__(compute, token_budget, padded=padded, shares_prefix=shares_prefix, side_by_side=side_by_side)
         self.profile = profile
         self._pair = pair
 
@@ -100,7 +101,15 @@ class LocalRerankEngine(LocalEngine):
             pair = partial(_pairs, tokenizer)
         base = cast("PreTrainedModel", loaded.base_model)
         packed = known.method == "token_logits" and runs_packed(base)
-        return cls(known, compute, pair, budget, padded=not packed, shares_prefix=packed and reads_forward(base))
+        return cls(
+            known,
+            compute,
+            pair,
+            budget,
+            padded=not packed,
+            shares_prefix=packed and reads_forward(base),
+            side_by_side=packed and runs_side_by_side(base),
+        )
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""

@@ -12,10 +12,12 @@ import queue
 import threading
 import weakref
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qwen_embed_integrations.errors import ModelOutputError
 from qwen_embed_integrations.local.jobs import Job
+from qwen_embed_integrations.local.lanes import Lanes
 from qwen_embed_integrations.local.passes import Passes, TokenBudget
 from qwen_embed_integrations.local.tokenizing import Request, Tokenizing
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     Inbox = queue.SimpleQueue[Any]
 
 
+# What the computing thread is sent when a pass has ended beside it.
+_LANDED = object()
 _running: weakref.WeakKeyDictionary[threading.Thread, Inbox] = weakref.WeakKeyDictionary()
 _exiting = threading.Event()
 
@@ -60,15 +64,23 @@ class Worker:
         token_budget: Tokens in one call of `compute`, unless a single sequence has more. Halved where memory runs out.
         padded: Whether `compute` pads to the longest sequence, so that padding counts too.
         shares_prefix: Whether `compute` computes what all its sequences begin with once, so that it counts once.
+        side_by_side: Whether `compute` may be called in several threads at once, on some of the cores each.
     """
 
     def __init__(
-        self, compute: Compute, token_budget: int, *, padded: bool = False, shares_prefix: bool = False
+        self,
+        compute: Compute,
+        token_budget: int,
+        *,
+        padded: bool = False,
+        shares_prefix: bool = False,
+        side_by_side: bool = False,
     ) -> None:
         self._compute = compute
         self._budget = TokenBudget(token_budget)
         self._padded = padded
         self._shares_prefix = shares_prefix
+        self._side_by_side = side_by_side
         self._lock = threading.Lock()
         self._inbox: Inbox | None = None
         self._threads: list[threading.Thread] = []
@@ -101,6 +113,8 @@ class Worker:
         inbox: Inbox = queue.SimpleQueue()
         tokenized: Inbox = queue.SimpleQueue()
         passes = Passes(self._compute, self._budget, self._padded)
+        if self._side_by_side:
+            passes.lanes = Lanes(self._compute, partial(tokenized.put, _LANDED))
         old_tokenize, old_compute = self._threads or (None, None)
         self._threads = [
             _run("qwen-embed-tokenize", _tokenize, inbox, tokenized, after=old_tokenize),
@@ -149,19 +163,23 @@ def _tokenize(inbox: Inbox, tokenized: Inbox) -> None:
 
 
 def _compute(tokenized: Inbox, passes: Passes) -> None:
-    def take_in(part: tuple[Job, Tokens]) -> None:
-        passes.add(*part)
+    def take_in(part: tuple[Job, Tokens] | object) -> None:
+        if isinstance(part, tuple):
+            passes.add(*part)
 
     open_ = True
-    while (passes.busy or open_) and not _exiting.is_set():
-        open_ &= _receive(tokenized, take_in, wait=not passes.busy)
-        try:
-            passes.step()
-        except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
-            passes.abandon(error)
-    while open_:  # what the other thread still sends before it ends
-        open_ = _receive(tokenized, take_in, wait=True)
-    passes.abandon(_ended())
+    try:
+        while (passes.busy or open_) and not _exiting.is_set():
+            open_ &= _receive(tokenized, take_in, wait=passes.waits)
+            try:
+                passes.step()
+            except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
+                passes.abandon(error)
+        while open_:  # what the other thread still sends before it ends
+            open_ = _receive(tokenized, take_in, wait=True)
+        passes.abandon(_ended())
+    finally:
+        passes.close()
 
 
 def _receive(inbox: Inbox, take_in: Callable[[Any], None], *, wait: bool) -> bool:
