@@ -58,10 +58,11 @@ class Lanes:
         for thread in self._threads:
             thread.start()
         set_up.wait()
-        # torch keeps the number for this thread, and for all threads that are still to ask; lanes have asked.
+        # What a lane has set holds for threads that are still to ask too, such as the user's.
         torch.set_num_threads(self._cores)
 
     def _run(self, set_up: threading.Barrier) -> None:
+        torch.get_num_threads()  # a thread that has never asked would take the number of all later
         torch.set_num_threads(self._cores // self.count)
         set_up.wait()
         while (arrived := self._inbox.get()) is not None:

@@ -38,14 +38,16 @@ class TokenBudget:
 
     def shrink(self, cost: int) -> None:
         """Halve what was tried."""
-        # A pass may have been smaller than the budget, and then half of the budget says nothing. And of two that failed
-        # side by side, only one halves it.
-        self.tokens = max(1, min(self.tokens, cost // 2))
+        # A pass may have been smaller than the budget, and then half of the budget says nothing.
+        half = max(1, cost // 2)
+        if half >= self.tokens:  # another pass failed beside this one
+            return
+        self.tokens = half
         logger.warning(
             "Out of memory in a forward pass of %d tokens; going on with %d. Pass token_budget=%d to begin there.",
             cost,
-            self.tokens,
-            self.tokens,
+            half,
+            half,
         )
 
 
