@@ -235,4 +235,4 @@ def test_the_int8_trial_says_what_int8_costs_and_gains(tmp_path: Path) -> None:
     found = measure("int8_trial.py", tmp_path, data=data, rounds=1)
     assert found["models"]["float32"]["ndcg"] == found["models"]["int8"]["ndcg"] == 1
     assert 0.9 < found["models"]["int8"]["cosine_least"] < 0.99999 < found["models"]["float32"]["cosine_least"]
-    assert all(each["int8_ms"] > 0 for each in found["products"])
+    assert bool(found["times"]) == found["VNNI"]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from qwen_embed_integrations.local.jobs import Job, Pass, next_pass
+from qwen_embed_integrations.local.jobs import Job, Pass, fills, next_pass
 from qwen_embed_integrations.local.tokens import Tokens
 
 
@@ -121,3 +121,42 @@ def test_what_is_put_back_is_taken_again_in_the_same_order(padded: bool) -> None
     first.put_back()
     assert made.waiting == before
     assert next_pass([made], 60, padded=padded).sequences() == sequences
+
+
+def test_passes_side_by_side_take_their_share_of_what_is_left() -> None:
+    left = [job(*[[1] * 10] * 600)]
+    found = []
+    while left[0].ready:
+        found.append(next_pass(left, 1024, padded=False, parts=4).cost)
+    assert found[:3] == [1020, 1020, 990]
+    assert found[-1] <= 130
+    assert sum(found) == 6000
+
+
+def test_passes_side_by_side_are_not_much_less_than_what_all_compute_again() -> None:
+    prompt = [*range(500)]
+    made = job(*[[*prompt, at, at] for at in range(600, 1600)], shares_prefix=True)
+    assert next_pass([made], 4096, padded=False, parts=8).cost == 1000
+
+
+@pytest.mark.parametrize(
+    ("sequences", "filled"),
+    [
+        ([[1]] * 511, False),
+        ([[1]] * 512, True),
+        ([[1] * 600, *[[1]] * 600], False),
+        ([[1] * 200] * 4, True),
+        ([], False),
+    ],
+)
+def test_passes_are_side_by_side_where_each_has_enough_to_do(sequences: list[list[int]], *, filled: bool) -> None:
+    assert fills([job(*sequences)] if sequences else [], 4) is filled
+    assert not fills([job(*sequences)] if sequences else [], 1)
+
+
+def test_what_other_passes_put_back_is_sorted_in() -> None:
+    made = job(*[[at] * at for at in range(1, 9)])
+    first, second = (next_pass([made], 8, padded=False) for _ in range(2))
+    first.put_back()
+    second.put_back()
+    assert [made.length(at) for at in made.ready] == [*range(1, 9)]

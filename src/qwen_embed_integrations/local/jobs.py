@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import traceback
 from concurrent.futures import InvalidStateError
@@ -23,9 +24,6 @@ _LEAST_SHARED = 8
 
 # Tokens that each of the passes side by side must have for it to pay.
 _LEAST_PART = 128
-
-# Tokens below which a pass side by side is not made smaller for the others' sake.
-_SMALL_PART = 256
 
 # On CUDA each sequence reads a copy of its own of what all begin with, in every layer. Keys and values are a small part
 # of what a token takes, so that a few times the budget still fits beside it.
@@ -106,8 +104,8 @@ class Job:
         return at
 
     def put_back(self, at: int) -> None:
-        """Undo the last `take`."""
-        self.ready.append(at)
+        """Undo a `take`."""
+        bisect.insort(self.ready, at, key=self.length)
         self.waiting += self.length(at)
 
     def store(self, at: int, value: Any) -> None:
@@ -209,8 +207,9 @@ def _even_size(jobs: Sequence[Job], token_budget: int, parts: int) -> int:
     shared = len(_prefix(jobs))
     own = _own_tokens(jobs)
     if parts > 1:
-        # Each takes its share of what is left, so that the last ones are small.
-        return min(token_budget, shared + max(_SMALL_PART, math.ceil(own / parts)))
+        # Each takes its share of what is left, so that the last ones are small; but not much less than what all of them
+        # compute again.
+        return min(token_budget, shared + max(_LEAST_PART, shared, math.ceil(own / parts)))
     passes = math.ceil(own / max(1, token_budget - shared))
     if passes <= 1 or not all(job.whole for job in jobs):
         return token_budget

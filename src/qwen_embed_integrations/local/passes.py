@@ -9,7 +9,7 @@ import logging
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,8 +19,6 @@ from qwen_embed_integrations.local.jobs import Pass, fail, fills, next_pass
 from qwen_embed_integrations.local.memory import ran_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from qwen_embed_integrations.local.jobs import Job
     from qwen_embed_integrations.local.lanes import Lanes
     from qwen_embed_integrations.local.tokens import Tokens
@@ -39,15 +37,12 @@ class TokenBudget:
     def shrink(self, cost: int) -> None:
         """Halve what was tried."""
         # A pass may have been smaller than the budget, and then half of the budget says nothing.
-        half = max(1, cost // 2)
-        if half >= self.tokens:  # another pass failed beside this one
-            return
-        self.tokens = half
+        self.tokens = max(1, min(self.tokens, cost // 2))
         logger.warning(
             "Out of memory in a forward pass of %d tokens; going on with %d. Pass token_budget=%d to begin there.",
             cost,
-            half,
-            half,
+            self.tokens,
+            self.tokens,
         )
 
 
@@ -58,12 +53,14 @@ class _Flight:
     Attributes:
         chosen: The pass.
         pending: Its values.
+        budget: How large it could have been.
         alone: Whether no other pass has been in flight meanwhile.
         sole: Whether no other may be.
     """
 
     chosen: Pass
     pending: Pending | Future[Float32]
+    budget: int
     alone: bool
     sole: bool
 
@@ -91,7 +88,7 @@ class Passes:
     lanes: Lanes | None = None
     jobs: list[Job] = field(default_factory=list)
     _flights: list[_Flight] = field(default_factory=list)
-    # After memory ran out, the next pass is seen through alone.
+    # After memory ran out, or where a sequence is larger than the budget, the next pass is seen through alone.
     _sole: bool = False
 
     @property
@@ -159,28 +156,44 @@ class Passes:
             lanes = None  # so little is sooner done with all cores on one pass
         parts = 1 if lanes is None else lanes.count
         chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded, parts=parts)
+        if lanes is not None and chosen.cost > self.budget.tokens:
+            # One sequence larger than a pass should be gets all cores, and does not share memory with another.
+            if self._flights:
+                chosen.put_back()
+                self._sole = True
+                return False
+            lanes = None
         if chosen.taken:
-            self._launch(chosen, self.compute if lanes is None else lanes.launch, sole=sole)
+            self._launch(chosen, lanes, sole=sole)
         return bool(chosen.taken)
 
-    def _launch(self, chosen: Pass, compute: Callable[[Sequence[Any]], Any], *, sole: bool) -> None:
+    def _launch(self, chosen: Pass, lanes: Lanes | None, *, sole: bool) -> None:
         try:
-            values = compute(chosen.sequences())
+            launched = None if lanes is None else self._in_lane(lanes, chosen)
+            values = self.compute(chosen.sequences()) if launched is None else launched
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(chosen, error, alone=not self._flights)
+            self._failed(chosen, error, self.budget.tokens, alone=not self._flights)
             return
         if isinstance(values, np.ndarray):
             self._store(chosen, values)
             return
         for flight in self._flights:
             flight.alone = False
-        self._flights.append(_Flight(chosen, values, alone=not self._flights, sole=sole))
+        self._flights.append(_Flight(chosen, values, self.budget.tokens, alone=not self._flights, sole=sole))
+
+    def _in_lane(self, lanes: Lanes, chosen: Pass) -> Future[Float32] | None:
+        try:
+            return lanes.launch(chosen.sequences())
+        except RuntimeError as error:  # no more threads, for now or since the interpreter ends
+            logger.warning("No passes side by side: %s", error)
+            self.lanes = None
+            return None
 
     def _collect(self, flight: _Flight) -> None:
         try:
             values = flight.pending.result()
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(flight.chosen, error, alone=flight.alone)
+            self._failed(flight.chosen, error, flight.budget, alone=flight.alone)
             return
         self._store(flight.chosen, values)
 
@@ -192,7 +205,7 @@ class Passes:
             for job in chosen.jobs:
                 fail(job.future, error)
 
-    def _failed(self, chosen: Pass, error: BaseException, *, alone: bool) -> None:
+    def _failed(self, chosen: Pass, error: BaseException, budget: int, *, alone: bool) -> None:
         if not ran_out(error):
             for job in chosen.jobs:
                 fail(job.future, error)
@@ -203,7 +216,9 @@ class Passes:
             with suppress(RuntimeError):  # what failed the pass may fail this too; the next one will tell
                 torch.cuda.empty_cache()
         if len(chosen.taken) > 1:
-            self.budget.shrink(chosen.cost)
+            # Of passes that ran out side by side, only the first says something; a small one says nothing.
+            if alone or (budget == self.budget.tokens and chosen.cost > budget // 2):
+                self.budget.shrink(chosen.cost)
         elif alone:
             job, at = chosen.taken[0]
             fail(job.future, _too_large(at, job.length(at), self.budget.tokens))

@@ -1,4 +1,4 @@
-"""Two threads that work for all callers: one tokenizes, one computes, and calls that arrive together share passes.
+"""Threads that work for all callers: one tokenizes, one has passes computed, and calls that arrive together share them.
 
 Callers in threads and event loops hand in jobs and wait for futures. Nothing ever waits for company: while one pass
 computes, the next calls are tokenized and gather, and the next pass takes them together. Short jobs go first in both
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qwen_embed_integrations.errors import ModelOutputError
 from qwen_embed_integrations.local.jobs import Job
-from qwen_embed_integrations.local.lanes import Lanes
+from qwen_embed_integrations.local.lanes import Lanes, own_threads
 from qwen_embed_integrations.local.passes import Passes, TokenBudget
 from qwen_embed_integrations.local.tokenizing import Request, Tokenizing
 
@@ -56,7 +56,7 @@ def _end_all() -> None:
 
 
 class Worker:
-    """Tokenizes and computes jobs in two threads of its own, started on first use.
+    """Tokenizes and computes jobs in threads of its own, started on first use.
 
     Args:
         compute: Turns token sequences into values, one row (or number) each: at once, or as something whose `result()`
@@ -167,6 +167,7 @@ def _compute(tokenized: Inbox, passes: Passes) -> None:
         if isinstance(part, tuple):
             passes.add(*part)
 
+    own_threads()
     open_ = True
     try:
         while (passes.busy or open_) and not _exiting.is_set():
