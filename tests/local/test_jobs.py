@@ -135,7 +135,7 @@ def test_passes_side_by_side_take_their_share_of_what_is_left() -> None:
 
 def test_passes_side_by_side_are_not_much_less_than_what_all_compute_again() -> None:
     prompt = [*range(500)]
-    made = job(*[[*prompt, at, at] for at in range(600, 1600)], shares_prefix=True)
+    made = job(*[[*prompt, *[at] * 100] for at in range(600, 608)], shares_prefix=True)
     assert next_pass([made], 4096, padded=False, parts=8).cost == 1000
 
 
