@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LEAST_SHARED = 8
 
 # Tokens that each of the passes side by side must have for it to pay.
-_LEAST_PART = 128
+_LEAST_PART = 256
 
 # On CUDA each sequence reads a copy of its own of what all begin with, in every layer. Keys and values are a small part
 # of what a token takes, so that a few times the budget still fits beside it.

@@ -57,26 +57,36 @@ class Tokenizing:
     """Tokenizes requests, the shortest first, so that a query slips in between the pieces of an index build.
 
     Attributes:
-        send: Takes a job and its next tokens.
+        send: Takes jobs and their next tokens.
         requests: What is not tokenized yet.
     """
 
-    send: Callable[[tuple[Job, Tokens]], None]
+    send: Callable[[list[tuple[Job, Tokens]]], None]
     requests: list[Request] = field(default_factory=list)
 
     def step(self) -> None:
-        """Tokenize one piece."""
+        """Tokenize one piece, or as many whole requests as make one, and send them together.
+
+        Sent one by one, the first of many queries that come at once would be computed alone.
+        """
         # A job may have been cancelled, or have failed in computing.
         self.requests = [request for request in self.requests if not request.job.future.done()]
-        if not self.requests:
-            return
-        request = min(self.requests, key=lambda request: request.left)
-        try:
-            self.send((request.job, request.next_piece()))
-        except BaseException as error:  # noqa: BLE001 a panic in a tokenizer too belongs to the caller who waits
-            fail(request.job.future, error)
-        if request.done == len(request.texts) or request.job.future.done():
+        made: list[tuple[Job, Tokens]] = []
+        texts = characters = 0
+        while self.requests:
+            request = min(self.requests, key=lambda request: request.left)
+            texts, characters = texts + len(request.texts) - request.done, characters + request.left
+            if made and (texts > _TEXTS or characters > _CHARACTERS):
+                break
+            try:
+                made.append((request.job, request.next_piece()))
+            except BaseException as error:  # noqa: BLE001 a panic in a tokenizer too belongs to the caller who waits
+                fail(request.job.future, error)
+            if request.done < len(request.texts) and not request.job.future.done():
+                break
             self.requests.remove(request)
+        if made:
+            self.send(made)
 
     def abandon(self, error: BaseException) -> None:
         """Give all callers an error."""

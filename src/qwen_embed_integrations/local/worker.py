@@ -163,9 +163,10 @@ def _tokenize(inbox: Inbox, tokenized: Inbox) -> None:
 
 
 def _compute(tokenized: Inbox, passes: Passes) -> None:
-    def take_in(part: tuple[Job, Tokens] | object) -> None:
-        if isinstance(part, tuple):
-            passes.add(*part)
+    def take_in(arrived: list[tuple[Job, Tokens]] | object) -> None:
+        if isinstance(arrived, list):
+            for part in arrived:
+                passes.add(*part)
 
     own_threads()
     open_ = True
