@@ -142,10 +142,10 @@ def test_passes_side_by_side_are_not_much_less_than_what_all_compute_again() -> 
 @pytest.mark.parametrize(
     ("sequences", "filled"),
     [
-        ([[1]] * 511, False),
-        ([[1]] * 512, True),
+        ([[1]] * 1023, False),
+        ([[1]] * 1024, True),
         ([[1] * 600, *[[1]] * 600], False),
-        ([[1] * 200] * 4, True),
+        ([[1] * 300] * 4, True),
         ([], False),
     ],
 )
