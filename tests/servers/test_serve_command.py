@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
+from ports import free_port
 from qwen_embed_integrations import Embedder, Reranker, cli
 from qwen_embed_integrations.profiles import PROFILES
-from real_servers import Engine, environment, free_port, python_of
+from real_servers import Engine, environment, python_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ports import free_port
 from qwen_embed_integrations.errors import ServerConnectionError
 from qwen_embed_integrations.serving.addresses import is_loopback, require_free, root_url
 from qwen_embed_integrations.serving.command import Command
@@ -18,12 +19,6 @@ def taken() -> Any:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def plan(host: str, port: int, metrics_port: int | None = None) -> Plan:

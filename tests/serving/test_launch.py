@@ -1,21 +1,15 @@
 from __future__ import annotations
 
 import io
-import socket
 import sys
 
 import pytest
 
+from ports import free_port
 from qwen_embed_integrations.serving.command import Command
 from qwen_embed_integrations.serving.launch import ServiceEndedError, run
 from qwen_embed_integrations.serving.plan import Plan, Process
 from qwen_embed_integrations.serving.processes import Output
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def process(code: str, label: str = "") -> Process:

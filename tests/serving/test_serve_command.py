@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import loopback
-from serve_process import free_port
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import httpx
+
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,18 +86,6 @@ def environment() -> dict[str, str]:
     """Return the environment variables a server is started with on a CPU, offline."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     return inherited | _SETTINGS
-
-
-def free_port() -> int:
-    """Return a free port below those that systems give to connections and to servers that ask for any.
-
-    One of those may be taken, by a server's own processes for example, before the server listens on it.
-    """
-    for port in random.sample(range(20_000, 30_000), 1000):
-        with socket.socket() as listener, suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("No port from 20000 to 29999 is free.")
 
 
 @dataclass

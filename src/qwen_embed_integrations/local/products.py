@@ -38,8 +38,8 @@ _IN_PLACE: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-class PlainLinear(nn.Module):
-    """A linear layer and what follows it, with the weights in their usual order.
+class FastLinear(nn.Module):
+    """A linear layer and what follows it.
 
     Args:
         layer: What it takes the place of; its weights go over to this one.
@@ -49,13 +49,25 @@ class PlainLinear(nn.Module):
     def __init__(self, layer: nn.Linear, then: Activation = "none") -> None:
         super().__init__()
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
-        self._then = _IN_PLACE[then]
+        self.bias = layer.bias
+        self._then = then
+
+    def with_other(self, states: torch.Tensor, other: torch.Tensor, operation: Literal["add", "mul"]) -> torch.Tensor:
+        """Return the product with another tensor added or multiplied to it."""
+        raise NotImplementedError
+
+
+class PlainLinear(FastLinear):
+    """One with the weights in their usual order."""
+
+    def __init__(self, layer: nn.Linear, then: Activation = "none") -> None:
+        super().__init__(layer, then)
+        self.weight = layer.weight
         self._few = _onednn(layer.weight.dtype)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Return the product and what follows it, shape `(..., out_features)`."""
-        return self._then(self._product(states))
+        return _IN_PLACE[self._then](self._product(states))
 
     def with_other(self, states: torch.Tensor, other: torch.Tensor, operation: Literal["add", "mul"]) -> torch.Tensor:
         """Return the product with another tensor added or multiplied to it."""
@@ -68,21 +80,13 @@ class PlainLinear(nn.Module):
         return functional.linear(states, self.weight, self.bias)
 
 
-class PrepackedLinear(nn.Module):
-    """A linear layer and what follows it, with the weights in the order oneDNN multiplies them in.
-
-    Args:
-        layer: What it takes the place of; its weights go over to this one.
-        then: The activation behind it.
-    """
+class PrepackedLinear(FastLinear):
+    """One with the weights in the order oneDNN multiplies them in."""
 
     def __init__(self, layer: nn.Linear, then: Activation = "none") -> None:
-        super().__init__()
-        self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.bias = layer.bias
+        super().__init__(layer, then)
         self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())  # noqa: SLF001 see _onednn
         del layer.weight  # before the next one is copied
-        self._then = then
 
     @property
     def weight(self) -> torch.Tensor:
@@ -100,9 +104,6 @@ class PrepackedLinear(nn.Module):
         product = torch.ops.mkldnn._linear_pointwise.binary  # noqa: SLF001 see _onednn
         out: torch.Tensor = product(states, other, self._packed, self.bias, operation)
         return out
-
-
-FastLinear = PlainLinear | PrepackedLinear
 
 
 def fastest(dtype: torch.dtype) -> type[FastLinear]:
