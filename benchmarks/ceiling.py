@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 
-from qwen_embed_integrations.local.lanes import Lanes
+from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

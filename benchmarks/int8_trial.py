@@ -40,12 +40,12 @@ from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC, evaluate
 from qwen_embed_integrations.benchmark.models import default_model
 from qwen_embed_integrations.benchmark.ranking import best
 from qwen_embed_integrations.local import loading
-from qwen_embed_integrations.local.products import PlainLinear, fastest
+from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, fastest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qwen_embed_integrations.local.products import Activation
+    from qwen_embed_integrations.local.forward.cpu_linear import Activation
 
 PACKAGES = ("qwen-embed-integrations", "torch", "transformers")
 VNNI = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))

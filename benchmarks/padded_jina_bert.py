@@ -14,7 +14,7 @@ from compiled import Padded
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from qwen_embed_integrations.local.alibi import slopes
+from qwen_embed_integrations.local.forward.alibi import slopes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen_embed_integrations.checks import check_texts
-from qwen_embed_integrations.engine import Batch, Collector, Usage
+from qwen_embed_integrations.collector import Collector
+from qwen_embed_integrations.engine import Batch, Usage
 from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, ModelOutputError
+from qwen_embed_integrations.inputs import check_texts
 
 
 def collector(count: int) -> Collector:

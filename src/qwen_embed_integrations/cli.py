@@ -47,8 +47,8 @@ def build_app() -> "typer.Typer":
 
     # These import typer.
     from qwen_embed_integrations.benchmark.command import bench  # noqa: PLC0415
-    from qwen_embed_integrations.serving.doctor.command import doctor  # noqa: PLC0415
-    from qwen_embed_integrations.serving.serve_command import serve  # noqa: PLC0415
+    from qwen_embed_integrations.doctor.command import doctor  # noqa: PLC0415
+    from qwen_embed_integrations.serve.command import serve  # noqa: PLC0415
 
     app = typer.Typer(
         help="Qwen3, mxbai and Jina embeddings and rerankers: what the models want, how to serve them, and how well "

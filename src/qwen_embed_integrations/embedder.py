@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 from qwen_embed_integrations import vectors
-from qwen_embed_integrations.checks import check_instruction, check_name, check_texts
-from qwen_embed_integrations.engine import Collector, ListCollector, OverEngine
+from qwen_embed_integrations.collector import Collector, ListCollector
+from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import (
     InvalidInputError,
     ModelOutputError,
@@ -19,6 +19,7 @@ from qwen_embed_integrations.errors import (
     WrongServerError,
 )
 from qwen_embed_integrations.extras import require_local
+from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:

@@ -1,24 +1,16 @@
-"""What every engine answers, and how its answers become one checked array."""
+"""What every engine answers, and what Embedder and Reranker share over one."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Protocol, TypeVar
 
-import numpy as np
-
-from qwen_embed_integrations.checks import name_positions
-from qwen_embed_integrations.errors import LongTextWarning, QwenEmbedError
-from qwen_embed_integrations.extras import require
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-    from typing import Any
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from typing_extensions import Self
 
+    from qwen_embed_integrations.errors import QwenEmbedError
     from qwen_embed_integrations.vectors import Floats
 
 LongText = Literal["truncate", "error"]
@@ -138,116 +130,3 @@ class OverEngine(Generic[E]):
     def __reduce__(self) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(f"{kind} holds connections or a loaded model; pickle what it was made from instead.")
-
-
-class Collector:
-    """Puts the parts of an answer in place as they arrive, in any order."""
-
-    def __init__(
-        self,
-        count: int,
-        *,
-        finish: Callable[[Floats], Floats],
-        parameter: str,
-        show_progress: bool = False,
-        unit: str = "text",
-    ) -> None:
-        self._count = count
-        self._finish = finish
-        self._parameter = parameter
-        self._values: Floats | None = None
-        self._shortened: list[int] = []
-        self._failures: list[QwenEmbedError] = []
-        self._bar = _progress_bar(count, unit) if show_progress else None
-
-    @contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Attach to any error what was completed before it."""
-        try:
-            yield
-        except QwenEmbedError as error:
-            error.completed = self._completed()
-            raise
-        finally:
-            if self._bar is not None:
-                self._bar.close()
-
-    def add(self, batch: Batch) -> None:
-        """Put one part in place."""
-        if batch.failure is not None:
-            self._failures.append(batch.failure)
-        if len(batch.positions):
-            self._put(batch.positions, self._finish(batch.values))
-        self._shortened.extend(batch.shortened)
-        if self._bar is not None:
-            self._bar.update(len(batch.positions))
-
-    def result(self, empty_shape: tuple[int, ...], *, stacklevel: int) -> Floats:
-        """Return the whole answer.
-
-        Args:
-            empty_shape: Shape of the answer to no texts.
-            stacklevel: Calls from here up to the user's own, which a warning points at.
-
-        Raises:
-            QwenEmbedError: The first failure of a single text, naming the positions of all of them and carrying
-                what was completed.
-        """
-        self._judge(stacklevel + 1)
-        return np.empty(empty_shape, np.float32) if self._values is None else self._values
-
-    def _put(self, positions: Sequence[int], values: Floats) -> None:
-        if self._values is None:
-            self._values = np.full((self._count, *values.shape[1:]), np.nan, values.dtype)
-        self._values[list(positions)] = values
-
-    def _completed(self) -> Floats | None:
-        return self._values
-
-    def _judge(self, stacklevel: int) -> None:
-        if self._shortened:
-            cut = sorted(self._shortened)
-            warnings.warn(
-                f"{len(cut)} of {self._count} `{self._parameter}` were longer than the model reads and were cut, at "
-                f"{name_positions(cut)}. Split them, or pass long_text='error'.",
-                LongTextWarning,
-                stacklevel=stacklevel,
-            )
-        if self._failures:
-            failure = min(self._failures, key=lambda each: each.positions)
-            failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
-            failure.completed = self._completed()
-            if len(self._failures) > 1:
-                failure.args = (f"{failure} In all, {name_positions(failure.positions)} failed.",)
-            raise failure
-
-
-class ListCollector(Collector):
-    """Collects vectors as Python lists, each part made into lists while later parts are still computed or sent."""
-
-    def __init__(self, count: int, **settings: Any) -> None:
-        super().__init__(count, **settings)
-        self._rows: list[list[float]] = [[]] * count
-
-    def lists(self, *, stacklevel: int) -> list[list[float]]:
-        """Return the whole answer; see `result`."""
-        self._judge(stacklevel + 1)
-        return self._rows
-
-    def _put(self, positions: Sequence[int], values: Floats) -> None:
-        for position, row in zip(positions, values.tolist(), strict=True):
-            self._rows[position] = row
-
-    def _completed(self) -> Floats | None:
-        size = max(map(len, self._rows), default=0)
-        return np.array([row or [np.nan] * size for row in self._rows], np.float32) if size else None
-
-
-def _progress_bar(count: int, unit: str) -> _ProgressBar:
-    bar: _ProgressBar = require("tqdm.auto", extra=None).tqdm(total=count, unit=unit)
-    return bar
-
-
-class _ProgressBar(Protocol):
-    def update(self, n: int) -> object: ...
-    def close(self) -> None: ...

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from qwen_embed_integrations.checks import check_instruction, check_name, check_texts, check_whole_number
+from qwen_embed_integrations.collector import Collector
 from qwen_embed_integrations.embedder import Embedder
-from qwen_embed_integrations.engine import Collector, OverEngine
+from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
+from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts, check_whole_number
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
-from qwen_embed_integrations.second_stage import SecondStageEngine
+from qwen_embed_integrations.rerank_by_vectors import SecondStageEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
 from qwen_embed_integrations.benchmark.metrics import evaluate
 from qwen_embed_integrations.benchmark.progress import Silent
 from qwen_embed_integrations.benchmark.retrieval import Stopwatch
-from qwen_embed_integrations.benchmark.workbench import Workbench
+from qwen_embed_integrations.benchmark.shared_parts import Workbench
 from qwen_embed_integrations.engine import Batch, Usage
 
 if TYPE_CHECKING:

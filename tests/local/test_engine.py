@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
 from qwen_embed_integrations.local.engine import LocalEngine
-from qwen_embed_integrations.local.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -17,11 +17,12 @@ import checkpoints
 import jina_checkpoints
 from qwen_embed_integrations import Embedder, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
-from qwen_embed_integrations.local import memory, products
-from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.checkpoint import fit
+from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
+from qwen_embed_integrations.local.checkpoint.weights import StoredWeights
+from qwen_embed_integrations.local.forward import cpu_linear
+from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, PrepackedLinear
 from qwen_embed_integrations.local.loading import load_model
-from qwen_embed_integrations.local.products import PlainLinear, PrepackedLinear
-from qwen_embed_integrations.local.weights import StoredWeights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,14 +45,15 @@ def stored_as(folder: Path, dtype: torch.dtype) -> Path:
 MEASURE = """
 import gc, sys
 from qwen_embed_integrations import Embedder
-from qwen_embed_integrations.local import loading, products
+from qwen_embed_integrations.local import loading
+from qwen_embed_integrations.local.forward import cpu_linear
 
 def most():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 kind, tiny, *cases = sys.argv[1:]
-loading.fastest = lambda _: getattr(products, kind)
+loading.fastest = lambda _: getattr(cpu_linear, kind)
 Embedder.local(tiny, device="cpu", dtype="float32").embed_documents(["x"])
 for case in cases:
     folder, dtype = case.split("=")
@@ -103,7 +105,7 @@ def test_loading_takes_little_more_memory_than_the_weights(kind: Any, large: dic
         ("bert", "float32"),
         ("jina", "bfloat16"),
     ]
-    if kind is PrepackedLinear and not products._onednn(torch.bfloat16):  # as on processors without AVX-512
+    if kind is PrepackedLinear and not cpu_linear._onednn(torch.bfloat16):  # as on processors without AVX-512
         cases = [case for case in cases if case[1] == "float32"]
     arguments = [f"{large[name]}={dtype}" for name, dtype in cases]
     command = [sys.executable, "-c", MEASURE, kind.__name__, str(tiny_bert), *arguments]
@@ -128,7 +130,7 @@ def test_weights_read_in_another_precision_are_those_that_transformers_reads(tmp
 def test_a_large_matrix_is_converted_in_pieces_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwen_embed_integrations.local.weights._LOT", 10_000)
+    monkeypatch.setattr("qwen_embed_integrations.local.checkpoint.weights._LOT", 10_000)
     folder = checkpoints.bert_embedding(tmp_path / "tiny")
     wanted = load_file(folder / "model.safetensors")
     found = dict(StoredWeights(CheckpointFiles(folder)).converted(torch.bfloat16))
@@ -178,7 +180,7 @@ def test_a_model_that_does_not_fit_says_what_it_needs_and_what_fits(
 ) -> None:
     weights = StoredWeights(CheckpointFiles(tiny_qwen3))
     free = weights.size(torch.float32) - 1
-    monkeypatch.setattr(memory, "free_memory", lambda _device: free)
+    monkeypatch.setattr(fit, "free_memory", lambda _device: free)
     with pytest.raises(ModelLoadError) as caught:
         Embedder.local(tiny_qwen3, device="cpu", dtype="float32")
     said = str(caught.value)
@@ -203,18 +205,18 @@ def test_a_model_that_does_not_fit_says_what_it_needs_and_what_fits(
 def test_the_largest_model_of_the_family_that_fits_is_named(
     tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, name: str, free: float, wanted: str
 ) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda _device: int(free))
+    monkeypatch.setattr(fit, "free_memory", lambda _device: int(free))
     weights = StoredWeights(CheckpointFiles(tiny_qwen3))
-    error = memory.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
+    error = fit.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
     assert wanted in str(error)
     assert str(error).count(" GB)") + str(error).count(" MB)") == 1
 
 
 def test_no_model_of_another_family_is_named(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda _device: 10**12)
+    monkeypatch.setattr(fit, "free_memory", lambda _device: 10**12)
     weights = StoredWeights(CheckpointFiles(tiny_qwen3))
     for name in ("Qwen3-Embedding-0.6B", "mxbai-embed-xsmall-v1", "my-own-8b"):
-        error = memory.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
+        error = fit.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
         assert "Use a server" in str(error)
 
 
@@ -276,11 +278,11 @@ def cgroup(root: Path, **files: str) -> Path:
     ],
 )
 def test_the_least_of_all_bounds_is_free(tmp_path: Path, files: dict[str, str], free: int) -> None:
-    assert memory.free_memory(torch.device("cpu"), cgroup(tmp_path, **files)) == free
+    assert fit.free_memory(torch.device("cpu"), cgroup(tmp_path, **files)) == free
 
 
 def test_nothing_is_refused_where_the_system_does_not_say(tmp_path: Path) -> None:
-    assert memory.free_memory(torch.device("cpu"), tmp_path) is None
+    assert fit.free_memory(torch.device("cpu"), tmp_path) is None
 
 
 # --- what it says --------------------------------------------------------------------------------------------------

@@ -14,13 +14,14 @@ import pytest
 import loopback
 import tiny
 from qwen_embed_integrations.errors import ServerAuthenticationError, ServerConnectionError
-from qwen_embed_integrations.served.connection import Connection, Request
+from qwen_embed_integrations.served.connection import Connection
+from qwen_embed_integrations.served.flow import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from qwen_embed_integrations import Embedder
-    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flow import Flow
 
     Make = Callable[..., Embedder]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qwen_embed_integrations.serving.doctor.examine import examine
+from qwen_embed_integrations.doctor.run import examine
 from real_servers import EMBEDDER_ARGS, RERANKER_ARGS
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from qwen_embed_integrations.serving.doctor.findings import Finding
+    from qwen_embed_integrations.doctor.findings import Finding
     from real_servers import Engine, RealServers
 
 WITHOUT_THINK_BLOCK = """<|im_start|>system

@@ -56,10 +56,10 @@ def bench(
     # Loaded here, since the other commands must start fast.
     from rich.console import Console  # noqa: PLC0415
 
-    from qwen_embed_integrations.benchmark.assembly import assemble, parse_dimensions  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.console import ConsoleProgress, print_results  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.datasets import load  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.index import IndexSettings  # noqa: PLC0415
+    from qwen_embed_integrations.benchmark.lineup import assemble, parse_dimensions  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.models import Models, public_url, read_key  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.runner import REPORT_FILE, RESULTS_FILE, run  # noqa: PLC0415
 

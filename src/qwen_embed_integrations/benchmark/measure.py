@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.benchmark.progress import Progress
     from qwen_embed_integrations.benchmark.ranking import Scores
     from qwen_embed_integrations.benchmark.retrieval import IndexCost, Retriever
+    from qwen_embed_integrations.benchmark.shared_parts import Workbench
     from qwen_embed_integrations.benchmark.systems import System
-    from qwen_embed_integrations.benchmark.workbench import Workbench
 
 # An application asks for so many documents; a fusion and a reranker ask their parts for more.
 _ASKED = 10

@@ -18,9 +18,9 @@ from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
 from qwen_embed_integrations.benchmark.progress import Progress, Silent
 from qwen_embed_integrations.benchmark.report import render
 from qwen_embed_integrations.benchmark.results import Comparison, Example, Results, SystemResult, write_whole
+from qwen_embed_integrations.benchmark.shared_parts import Workbench
 from qwen_embed_integrations.benchmark.significance import RESAMPLES, holm, interval, paired_test
 from qwen_embed_integrations.benchmark.systems import FusionSystem, RerankedSystem
-from qwen_embed_integrations.benchmark.workbench import Workbench
 from qwen_embed_integrations.errors import InvalidInputError, QwenEmbedError
 from qwen_embed_integrations.extras import require
 

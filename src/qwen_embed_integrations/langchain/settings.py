@@ -11,7 +11,7 @@ from langchain_core.load.serializable import Serializable
 from langchain_core.utils import secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
-from qwen_embed_integrations.built import Built, base_url_from_env
+from qwen_embed_integrations.adapter_base import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 as above

@@ -13,7 +13,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.utils import get_tqdm_iterable
 from pydantic import Field, field_validator
 
-from qwen_embed_integrations.checks import check_texts
+from qwen_embed_integrations.inputs import check_texts
 from qwen_embed_integrations.llama_index.settings import CoreSettings
 from qwen_embed_integrations.llama_index.vector_cache import VectorCache
 from qwen_embed_integrations.profiles import ModelProfile  # noqa: TC001 pydantic reads the annotation at runtime

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
-from qwen_embed_integrations.built import Built, base_url_from_env
+from qwen_embed_integrations.adapter_base import Built, base_url_from_env
 from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served.server_info import DialectName, ServerInfo

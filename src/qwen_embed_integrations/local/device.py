@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from qwen_embed_integrations.checks import check_whole_number
 from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.inputs import check_whole_number
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -9,23 +9,23 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import AutoModel
 
-from qwen_embed_integrations.checks import check_long_text
 from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.inputs import check_long_text
+from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
+from qwen_embed_integrations.local.checkpoint.recipe import read_recipe
+from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine
-from qwen_embed_integrations.local.files import CheckpointFiles
-from qwen_embed_integrations.local.jina_bert import JinaBertModel
-from qwen_embed_integrations.local.loading import load_model
-from qwen_embed_integrations.local.modules import read_recipe
-from qwen_embed_integrations.local.packing import (
+from qwen_embed_integrations.local.forward.jina_bert import JinaBertModel
+from qwen_embed_integrations.local.forward.packed import (
     TokenStates,
     reads_forward,
     runs_packed,
     runs_side_by_side,
     token_states,
 )
-from qwen_embed_integrations.local.tokens import Tokenizer
-from qwen_embed_integrations.local.transfer import to_host
+from qwen_embed_integrations.local.forward.transfer import to_host
+from qwen_embed_integrations.local.loading import load_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qwen_embed_integrations.engine import Batch, LongText
-    from qwen_embed_integrations.local.layout import Wanted
-    from qwen_embed_integrations.local.modules import Recipe
-    from qwen_embed_integrations.local.worker import Pending
+    from qwen_embed_integrations.local.checkpoint.recipe import Recipe
+    from qwen_embed_integrations.local.forward.layout import Wanted
+    from qwen_embed_integrations.local.scheduler.worker import Pending
     from qwen_embed_integrations.profiles import ModelProfile, Pooling
     from qwen_embed_integrations.vectors import Float32
 

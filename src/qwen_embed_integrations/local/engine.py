@@ -7,19 +7,19 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from qwen_embed_integrations.checks import name_positions
 from qwen_embed_integrations.engine import Batch, Usage
 from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError, OutOfMemoryError
-from qwen_embed_integrations.local.worker import Worker
+from qwen_embed_integrations.inputs import name_positions
+from qwen_embed_integrations.local.scheduler.worker import Worker
 from qwen_embed_integrations.vectors import unusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from qwen_embed_integrations.local.jobs import Answer
-    from qwen_embed_integrations.local.tokens import Tokens
-    from qwen_embed_integrations.local.worker import Compute
+    from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
+    from qwen_embed_integrations.local.scheduler.batching import Answer
+    from qwen_embed_integrations.local.scheduler.worker import Compute
 
 # What is handed to the worker at once. Sorting by length needs many texts; memory and progress want few.
 _TEXTS = 2048

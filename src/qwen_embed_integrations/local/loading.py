@@ -13,17 +13,17 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.local.checkpoint.fit import ran_out, require_room, too_large
+from qwen_embed_integrations.local.checkpoint.weights import StoredWeights
 from qwen_embed_integrations.local.device import describe_device, describe_dtype
-from qwen_embed_integrations.local.fused import fuse
-from qwen_embed_integrations.local.memory import ran_out, require_room, too_large
-from qwen_embed_integrations.local.packing import attention_for, runs_packed
-from qwen_embed_integrations.local.products import PrepackedLinear, fastest
-from qwen_embed_integrations.local.weights import StoredWeights
+from qwen_embed_integrations.local.forward.cpu_layers import fuse
+from qwen_embed_integrations.local.forward.cpu_linear import PrepackedLinear, fastest
+from qwen_embed_integrations.local.forward.packed import attention_for, runs_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_embed_integrations.local.files import CheckpointFiles
+    from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 
 logger = logging.getLogger(__name__)
 

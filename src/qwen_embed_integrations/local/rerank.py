@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from qwen_embed_integrations.checks import check_long_text
 from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError, UnknownModelError, UnknownModelWarning
+from qwen_embed_integrations.inputs import check_long_text
+from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
+from qwen_embed_integrations.local.checkpoint.tokenizer import Pair, Tokenizer, Tokens
+from qwen_embed_integrations.local.checkpoint.tokenizer_checks import require_marks
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
 from qwen_embed_integrations.local.engine import LocalEngine
-from qwen_embed_integrations.local.files import CheckpointFiles
+from qwen_embed_integrations.local.forward.packed import (
+    padded,
+    reads_forward,
+    runs_packed,
+    runs_side_by_side,
+    token_states,
+)
+from qwen_embed_integrations.local.forward.transfer import to_host
 from qwen_embed_integrations.local.loading import load_model
-from qwen_embed_integrations.local.packing import padded, reads_forward, runs_packed, runs_side_by_side, token_states
-from qwen_embed_integrations.local.tokenizer_checks import require_marks
-from qwen_embed_integrations.local.tokens import Pair, Tokenizer, Tokens
-from qwen_embed_integrations.local.transfer import to_host
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qwen_embed_integrations.engine import Batch, LongText
-    from qwen_embed_integrations.local.worker import Compute, Pending
+    from qwen_embed_integrations.local.scheduler.worker import Compute, Pending
     from qwen_embed_integrations.vectors import Float32
 
     # Tokenizes documents with their query and instruction.

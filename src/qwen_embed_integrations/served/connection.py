@@ -1,7 +1,6 @@
 """The HTTP side: a pooled client, bounded concurrency, and drivers that run flows, sync and async.
 
-A flow is a generator that yields requests and receives replies: what to ask next is decided once, in a pure
-function, and only the sending differs between threads and event loops.
+What a flow is, `flow.py` says; only the sending differs between threads and event loops.
 """
 
 from __future__ import annotations
@@ -17,40 +16,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import openai
 
-from qwen_embed_integrations.checks import check_whole_number
 from qwen_embed_integrations.errors import ServerConnectionError, ServerError
+from qwen_embed_integrations.inputs import check_whole_number
 from qwen_embed_integrations.served import failures
 from qwen_embed_integrations.served.address import normalize_base_url
-from qwen_embed_integrations.served.clients import Clients
+from qwen_embed_integrations.served.openai_clients import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
-    from typing import TypeAlias
+
+    from qwen_embed_integrations.served.flow import Flow, Request
 
 T = TypeVar("T")
 
 # The type the SDK is told to parse replies into: none, so that parsing stays here.
 _RAW = cast("type[Any]", bytes)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to send.
-
-    Attributes:
-        path: Relative to the base URL, or an absolute URL on the same server.
-        body: JSON body; None makes it a GET.
-        optional: Tried once and briefly, for questions whose answer can be done without.
-    """
-
-    path: str
-    body: Mapping[str, Any] | None = None
-    optional: bool = False
-
-
-if TYPE_CHECKING:
-    Flow: TypeAlias = Generator[Request, bytes, T]
 
 
 class Connection:

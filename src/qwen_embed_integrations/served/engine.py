@@ -6,22 +6,22 @@ import threading
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeVar
 
-from qwen_embed_integrations.checks import check_long_text, check_name, check_whole_number
 from qwen_embed_integrations.engine import Usage
 from qwen_embed_integrations.errors import EndpointNotFoundError
+from qwen_embed_integrations.inputs import check_long_text, check_name, check_whole_number
 from qwen_embed_integrations.served.connection import Connection
-from qwen_embed_integrations.served.flows import in_batches
 from qwen_embed_integrations.served.recognition import Recognition
 from qwen_embed_integrations.served.replies import parse_json, tokens_used
+from qwen_embed_integrations.served.splitting import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
     from typing import Any, Literal
 
     from qwen_embed_integrations.engine import Batch, LongText
-    from qwen_embed_integrations.served.connection import Flow
-    from qwen_embed_integrations.served.flows import Item
+    from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.server_info import DialectName, ServerInfo, Task
+    from qwen_embed_integrations.served.splitting import Item
 
 T = TypeVar("T")
 

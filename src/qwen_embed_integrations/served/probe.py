@@ -9,8 +9,8 @@ from qwen_embed_integrations.served.questions import Questions
 from qwen_embed_integrations.served.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.dialects.base import Dialect
+    from qwen_embed_integrations.served.flow import Flow
 
 
 def probe(

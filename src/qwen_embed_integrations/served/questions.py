@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError, ServerError
-from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.failures import message_of
+from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import parse_json
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flow import Flow
 
 _NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
 

@@ -18,8 +18,8 @@ from qwen_embed_integrations.served.probe import probe
 from qwen_embed_integrations.served.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks
+    from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.server_info import DialectName, Task
 
 # Seconds before a server that could not say what it is gets asked again.

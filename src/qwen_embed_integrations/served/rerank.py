@@ -7,18 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.connection import Request
 from qwen_embed_integrations.served.engine import ServedEngine
-from qwen_embed_integrations.served.flows import Talk, settle
+from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import read_scores
+from qwen_embed_integrations.served.splitting import Talk, settle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from qwen_embed_integrations.engine import Batch
-    from qwen_embed_integrations.served.connection import Flow
     from qwen_embed_integrations.served.dialects.base import Reranks
-    from qwen_embed_integrations.served.flows import Item
+    from qwen_embed_integrations.served.flow import Flow
+    from qwen_embed_integrations.served.splitting import Item
     from qwen_embed_integrations.vectors import Floats
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
     from qwen_embed_integrations.served.server_info import Kind, ServerInfo, Task
 

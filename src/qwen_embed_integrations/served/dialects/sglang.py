@@ -21,7 +21,7 @@ from qwen_embed_integrations.served.dialects.base import (
 from qwen_embed_integrations.served.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
     from qwen_embed_integrations.served.server_info import Task
 

@@ -13,7 +13,7 @@ from qwen_embed_integrations.served.dialects.sglang import task_of
 from qwen_embed_integrations.served.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.served.connection import Flow
+    from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
 
 # A worker's, passed through; the router's own `/get_server_info` tells neither versions nor limits.

@@ -1,0 +1,1 @@
+"""What is examined, one question a module."""

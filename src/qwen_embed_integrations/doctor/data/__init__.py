@@ -1,0 +1,1 @@
+"""Texts that the doctor sends, and numbers it holds the answers against."""

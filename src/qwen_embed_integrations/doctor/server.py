@@ -1,0 +1,252 @@
+"""What the checks share: a connection, what is known of the server, and ways to ask it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from qwen_embed_integrations.doctor.self_report import Facts
+from qwen_embed_integrations.errors import EndpointNotFoundError, ServerError
+from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
+from qwen_embed_integrations.served.address import root_of
+from qwen_embed_integrations.served.dialects import DIALECTS
+from qwen_embed_integrations.served.flow import Request
+from qwen_embed_integrations.served.replies import parse_json, read_embeddings, read_scores, tokens_used
+from qwen_embed_integrations.served.server_info import ServerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from qwen_embed_integrations.served.connection import Connection
+    from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks
+    from qwen_embed_integrations.served.flow import Flow
+
+    Rows = npt.NDArray[np.float64]
+    Inputs = str | Sequence[str] | Sequence[Sequence[int]]
+
+END = "<|endoftext|>"  # what Qwen3-Embedding's tokenizer puts at the end of every text
+_CHAT = "<|im_start|>"
+_ITSELF_AND_END = 2
+_MANY = 32  # texts in a request where the server states no bound
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Checked values and what they cost.
+
+    Attributes:
+        values: Vectors of shape `(n, size)` or scores of shape `(n,)`.
+        tokens: Tokens that were charged; 0 where the server does not say.
+    """
+
+    values: Rows
+    tokens: int
+
+
+@dataclass
+class Examination:
+    """One server under examination.
+
+    Attributes:
+        connection: To the server.
+        model: The name requests call the model by.
+        server: What the server was recognised as.
+        facts: What else it says about itself.
+        profile: What the model wants, where it is a known one.
+    """
+
+    connection: Connection
+    model: str
+    server: ServerInfo = field(default_factory=ServerInfo)
+    facts: Facts = field(default_factory=Facts)
+    profile: ModelProfile | RerankProfile | None = None
+    _paths: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def root_url(self) -> str:
+        """The server's address without `/v1`."""
+        return root_of(self.connection.base_url)
+
+    @property
+    def kind(self) -> str:
+        """The software, by the name of its dialect."""
+        return self.server.kind
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the server is spoken to."""
+        return DIALECTS[self.server.kind]
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, *, optional: bool = False) -> Any:
+        """Send one request and return the parsed reply.
+
+        Raises:
+            ServerError: If there is none that can be read.
+        """
+
+        def asking() -> Flow[Any]:
+            return parse_json((yield Request(path, body, optional)), self.connection.url(path))
+
+        (said,) = self.connection.run([asking()])
+        return said
+
+    @property
+    def embeddings_path(self) -> str:
+        """Where the server embeds, as far as is known."""
+        return self._paths.get("embed") or self._embeds.paths(self.connection.base_url)[0]
+
+    @property
+    def rerank_path(self) -> str:
+        """Where the server reranks, as far as is known."""
+        return self._paths.get("rerank") or self._reranks.paths(self.connection.base_url, self.server)[0]
+
+    @property
+    def _embeds(self) -> Embeds:
+        return self.dialect.embeds or cast("Embeds", DIALECTS["unknown"].embeds)
+
+    @property
+    def _reranks(self) -> Reranks:
+        return self.dialect.reranks or cast("Reranks", DIALECTS["unknown"].reranks)
+
+    def embed_body(self, inputs: Inputs, encoding_format: str = "float") -> dict[str, Any]:
+        """Return a request for vectors."""
+        listed = [inputs] if isinstance(inputs, str) else inputs
+        # Ids where the API says strings: only in trials, and only the server's own.
+        body = self._embeds.body(self.model, cast("Sequence[str]", listed), encoding_format, None)
+        return body | {"input": inputs} if isinstance(inputs, str) and "input" in body else body
+
+    def rerank_body(self, query: str, documents: Sequence[str], instruction: str | None = None) -> dict[str, Any]:
+        """Return a request for scores."""
+        return self._reranks.body(self.model, query, documents, instruction)
+
+    def embed(self, inputs: Inputs, **fields: Any) -> Reply:
+        """Embed texts, or lists of token ids taken from this server's own tokenizer, as the server does.
+
+        Raises:
+            ServerError: If the reply cannot be read as one vector for each.
+        """
+        most = min(self.server.max_batch or _MANY, self._embeds.max_batch or _MANY)
+        if not isinstance(inputs, str) and len(inputs) > most:
+            parts = [self.embed(inputs[at : at + most], **fields) for at in range(0, len(inputs), most)]
+            return Reply(np.concatenate([part.values for part in parts]), sum(part.tokens for part in parts))
+        said = self._ask_somewhere(
+            "embed", self._embeds.paths(self.connection.base_url), self.embed_body(inputs) | fields
+        )
+        count = 1 if isinstance(inputs, str) else len(inputs)
+        rows = read_embeddings(said, count, self.connection.url(self.embeddings_path), None)
+        return Reply(rows.astype(np.float64), tokens_used(said))
+
+    def rerank(self, query: str, documents: Sequence[str], instruction: str | None = None) -> Reply:
+        """Score documents as the server does, in the order given.
+
+        Raises:
+            ServerError: If the reply cannot be read as one score for each.
+        """
+        paths = self._reranks.paths(self.connection.base_url, self.server)
+        said = self._ask_somewhere("rerank", paths, self.rerank_body(query, documents, instruction))
+        return Reply(read_scores(said, len(documents), self.connection.url(self.rerank_path)), tokens_used(said))
+
+    def _ask_somewhere(self, task: str, paths: Sequence[str], body: dict[str, Any]) -> Any:
+        """Ask where this was answered before, or else at the first of the paths that exists."""
+        candidates = [self._paths[task]] if task in self._paths else paths
+        for path in candidates[:-1]:
+            try:
+                said = self.ask(path, body)
+            except EndpointNotFoundError:
+                continue
+            self._paths[task] = path
+            return said
+        said = self.ask(candidates[-1], body)
+        self._paths[task] = candidates[-1]
+        return said
+
+    def tokens_of(self, text: str, *, special: bool = True) -> list[int] | None:
+        """Return a text's tokens as the server's own tokenizer gives them; None where it has no such route.
+
+        Args:
+            text: The text.
+            special: Whether with the tokens that the tokenizer adds.
+        """
+        if self.kind not in {"sglang", "vllm", "tei", "llama_cpp"}:
+            return None
+        # Under /v1 on SGLang from 0.5.6 on, at the root elsewhere; each with field names of its own.
+        path = "tokenize" if self.kind == "sglang" else f"{self.root_url}/tokenize"
+        names = {"tei": ("inputs", "add_special_tokens"), "llama_cpp": ("content", "add_special")}
+        what, whether = names.get(self.kind, ("prompt", "add_special_tokens"))
+        try:
+            said = self.ask(path, {"model": self.model, what: text, whether: special}, optional=True)
+        except ServerError:
+            return None
+        tokens = said.get("tokens") if isinstance(said, dict) else said
+        if self.kind == "tei" and isinstance(said, list) and said and isinstance(said[0], list):
+            tokens = [token.get("id") if isinstance(token, dict) else None for token in said[0]]
+        usable = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
+        return tokens if usable else None
+
+    # --- what follows from what is known --------------------------------------------------------------------------
+
+    @property
+    def context(self) -> int | None:
+        """Longest input in tokens."""
+        return self.server.max_tokens or (self.profile.max_tokens if self.profile else None)
+
+    @property
+    def name(self) -> str:
+        """The model, for messages."""
+        return self.profile.name if self.profile else self.server.model or self.model
+
+    @cached_property
+    def end_tokens(self) -> list[int] | None:
+        """Tokens of `<|endoftext|>` with what the tokenizer adds; None where the server does not tell."""
+        return self.tokens_of(END)
+
+    @property
+    def appends_end(self) -> bool:
+        """Whether the tokenizer is known to append `<|endoftext|>`, as Qwen3-Embedding's does and few others."""
+        tokens = self.end_tokens or []
+        return len(tokens) == _ITSELF_AND_END and tokens[0] == tokens[1]
+
+    @cached_property
+    def is_qwen_tokenizer(self) -> bool:
+        """Whether `<|endoftext|>` and `<|im_start|>` are single tokens, as in all Qwen models."""
+        return all(len(self.tokens_of(text, special=False) or ()) == 1 for text in (END, _CHAT))
+
+    @property
+    def is_causal(self) -> bool | None:
+        """Whether the architecture is a causal language model; None where it is not known."""
+        if isinstance(self.profile, ModelProfile) and self.profile.pooling is not None:
+            return self.profile.pooling == "last"
+        return any("CausalLM" in name for name in self.facts.architectures) if self.facts.architectures else None
+
+    @property
+    def is_qwen_embedding(self) -> bool:
+        """Whether this is, or by all signs should be, a Qwen3-Embedding."""
+        if isinstance(self.profile, ModelProfile):
+            return self.profile.architecture == "qwen3"
+        return "Qwen3ForCausalLM" in self.facts.architectures or self.appends_end
+
+    @property
+    def presumed_profile(self) -> ModelProfile | None:
+        """What a model that is not known here wants, if it is a Qwen3-Embedding by all signs."""
+        if self.profile is not None or not self.is_qwen_embedding:
+            return None
+        known = cast("ModelProfile", profile_for("Qwen/Qwen3-Embedding-0.6B"))
+        return replace(known, name=self.name, dimensions=None, max_tokens=self.context)
+
+
+def unit(rows: Rows) -> Rows:
+    """Return rows of length 1; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0), np.float64)
+
+
+def cosines(left: Rows, right: Rows) -> Rows:
+    """Return the cosine of each row with the row at the same place."""
+    return np.asarray(np.einsum("ij,ij->i", unit(left), unit(right)), np.float64)

@@ -1,0 +1,1 @@
+"""Servers, started with the right settings."""

@@ -1,0 +1,157 @@
+"""Start a service, wait until it is ready, and keep it until it ends or is ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from qwen_embed_integrations.errors import QwenEmbedError
+from qwen_embed_integrations.serve.ports import reachable
+from qwen_embed_integrations.serve.process.child import Child, Output, environment_with_plain_output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from qwen_embed_integrations.serve.plan import Plan, Process
+
+GRACE = 15.0
+"""Seconds a server may take to end once it is told to; SGLang takes about 7."""
+
+_PAUSE = 0.5
+_SIGNALS_FROM = 128  # what a shell adds to the number of a signal
+_PROBE_TIMEOUT = 30.0  # SGLang answers /health after a forward pass, and gives up on it after 20 seconds
+_CAUSE = re.compile(r"(?:^|\s)((?:\w+\.)*\w*(?:Error|Exception)\b: .+|.*\berror: .+)$")
+
+
+class ServiceEndedError(QwenEmbedError):
+    """A server ended by itself.
+
+    Attributes:
+        tail: The last lines it wrote.
+    """
+
+    def __init__(self, message: str, tail: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.tail = tuple(tail)
+
+
+def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], None]) -> NoReturn:
+    """Run a service until it ends.
+
+    Args:
+        plan: What to start.
+        output: Where the lines of its processes go.
+        timeout: Seconds until it must be ready.
+        ready: Called once it is, with the seconds that took.
+
+    Raises:
+        ServiceEndedError: If one of its processes ends, or is not ready in time.
+        SystemExit: When a signal ended it: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal.
+    """
+    children: list[Child] = []
+    with _signals_end_this():
+        try:
+            started = time.monotonic()
+            workers = plan.processes[:-1]
+            children += [_start(process, output) for process in workers]
+            for process, child in zip(workers, tuple(children), strict=True):
+                _wait_until_ready(process, child, children, started, timeout)
+            # Last, since a router that waits for its workers does so in silence.
+            children.append(_start(plan.front, output))
+            _wait_until_ready(plan.front, children[-1], children, started, timeout)
+            ready(time.monotonic() - started)
+            while True:
+                _require_running(children)
+                time.sleep(_PAUSE)
+        finally:
+            for child in children:
+                child.tell_to_end()
+            for child in children:
+                child.wait()
+
+
+def _start(process: Process, output: Output) -> Child:
+    variables = environment_with_plain_output(process.command.variables(os.environ))
+    return Child(process.label, process.command.argv(os.environ), variables, output, grace=GRACE)
+
+
+def _wait_until_ready(
+    process: Process, child: Child, children: Sequence[Child], started: float, timeout: float
+) -> None:
+    while not _answers(process):
+        _require_running(children)
+        if time.monotonic() - started > timeout:
+            raise ServiceEndedError(
+                f"{_who(child)} was not ready after {timeout:.0f} s. Give it longer with --timeout; its last lines may "
+                "say why.",
+                child.tail,
+            )
+        time.sleep(_PAUSE)
+
+
+def _answers(process: Process) -> bool:
+    # Not through a proxy: this machine is meant.
+    connection = http.client.HTTPConnection(reachable(process.host), process.port, timeout=_PROBE_TIMEOUT)
+    try:
+        connection.request("GET", process.ready)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _require_running(children: Sequence[Child]) -> None:
+    for child in children:
+        if child.status is not None:
+            raise ServiceEndedError(f"{_who(child)} ended with {_how(child.status)}{_cause(child.tail)}.", child.tail)
+
+
+def _who(child: Child) -> str:
+    return f"process {child.label}" if child.label else "the server"
+
+
+def _how(status: int) -> str:
+    """Name an exit status, and the signal in it."""
+    try:
+        name = signal.Signals(status - _SIGNALS_FROM).name
+    except ValueError:
+        return f"status {status}"
+    return f"status {status} ({name}{', as when memory runs out' if name == 'SIGKILL' else ''})"
+
+
+def _cause(tail: Sequence[str]) -> str:
+    """Return the last line that names an error, which often stands before many that do not."""
+    for line in reversed(tail):
+        found = _CAUSE.search(line)
+        if found and "root cause above" not in line:  # as vLLM's last line says
+            return f": {found[1].strip()[:500].rstrip('.')}"
+    return ""
+
+
+@contextmanager
+def _signals_end_this() -> Iterator[None]:
+    """Turn signals into an exit that passes through every `finally`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    # Ctrl-C too: what a script starts in the background is born deaf to it. Not so where nohup asked for deafness.
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    before = [signal.signal(number, leave) for number in wanted]
+    try:
+        yield
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""The SDK's clients, made so that they retry what should be retried and say only what they were told to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import openai
+
+from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.inputs import check_whole_number
+from qwen_embed_integrations.served import failures
+from qwen_embed_integrations.served.address import check_headers, secrets_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
+
+
+class Clients:
+    """Makes clients of one server.
+
+    Attributes:
+        secrets: What must never show in a message.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        max_retries: int,
+        default_headers: Mapping[str, str] | None,
+    ) -> None:
+        check_whole_number(max_retries, parameter="max_retries", least=0)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+            raise InvalidInputError(
+                f"`timeout` is {timeout!r}; it must be a number of seconds above 0.", parameter="timeout"
+            )
+        headers = check_headers(api_key, default_headers)
+        self.secrets = secrets_in(api_key, headers)
+        self._settings: dict[str, Any] = {
+            "base_url": base_url,
+            # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.
+            "api_key": api_key or failures.NO_KEY,
+            "timeout": timeout,
+            "max_retries": max_retries,
+            "default_headers": headers,
+        }
+
+    def threaded(self) -> openai.OpenAI:
+        """Return a client for threads."""
+        # A redirect would carry texts and headers to whomever it names.
+        hooks = {"response": [failures.judge]}
+        http_client = openai.DefaultHttpxClient(event_hooks=hooks, follow_redirects=False)
+        return self._own(openai.OpenAI(**self._settings, http_client=http_client))
+
+    def looped(self) -> openai.AsyncOpenAI:
+        """Return a client for one event loop."""
+        hooks = {"response": [failures.ajudge]}
+        http_client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, follow_redirects=False)
+        return self._own(openai.AsyncOpenAI(**self._settings, http_client=http_client))
+
+    def _own(self, client: Client) -> Client:
+        # The SDK adds what OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold. That is meant for OpenAI,
+        # and this server may be anybody's.
+        client.organization = client.project = None
+        client._custom_headers = self._settings["default_headers"]  # noqa: SLF001 there is no public way
+        return client

@@ -1,1 +1,0 @@
-"""Servers: started with the right settings, and examined."""

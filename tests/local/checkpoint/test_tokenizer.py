@@ -1,0 +1,201 @@
+"""Token ids are those of the checkpoint's tokenizer.json, ended as the model wants, however long the text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tokenizers
+import transformers
+
+import checkpoints
+from qwen_embed_integrations import Embedder, ModelProfile, Reranker
+from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError
+from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
+from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
+from qwen_embed_integrations.local.rerank import _prompts
+from qwen_embed_integrations.profiles import RerankProfile, profile_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+END = "<|endoftext|>"
+TEXT = "the quick brown fox"
+LONG = "quick brown fox " * 600
+
+
+def edited(source: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    shutil.copytree(source, folder)
+    said = checkpoints.read_json(folder / "tokenizer.json")
+    change(said)
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    return folder
+
+
+def opened(folder: Path, max_tokens: int = 512) -> Tokenizer:
+    return Tokenizer(CheckpointFiles(folder), max_tokens=max_tokens, long_text="truncate", appended_token=END)
+
+
+def ending(name: str, *tokens: str) -> Callable[[dict[str, Any]], object]:
+    """Let a tokenizer.json put tokens after a text (and `name` before it)."""
+
+    def change(said: dict[str, Any]) -> None:
+        ids = {token["content"]: token["id"] for token in said["added_tokens"]}
+        pieces: list[Any] = [{"SpecialToken": {"id": token, "type_id": 0}} for token in (name, *tokens) if token]
+        text = {"Sequence": {"id": "A", "type_id": 0}}
+        pieces.insert(1 if name else 0, text)
+        said["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": pieces,
+            "pair": [*pieces, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {
+                token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (name, *tokens) if token
+            },
+        }
+
+    return change
+
+
+@pytest.mark.parametrize("tokens", [(), ("<|im_end|>",), (END, END), ("<|im_end|>", END)])
+def test_a_tokenizer_that_ends_inputs_otherwise_is_mended_and_says_so(
+    tiny_qwen3: Path, tmp_path: Path, tokens: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = opened(tiny_qwen3).encode([TEXT, LONG])
+    assert not caplog.records
+    found = opened(edited(tiny_qwen3, tmp_path / "other", ending("", *tokens))).encode([TEXT, LONG])
+    assert found == wanted
+    assert [(each.levelno, "ended as the model wants" in each.message) for each in caplog.records] == [
+        (logging.WARNING, True)
+    ]
+
+
+def test_a_token_before_the_text_stays_when_its_end_is_mended(tiny_qwen3: Path, tmp_path: Path) -> None:
+    right = opened(edited(tiny_qwen3, tmp_path / "right", ending("<|im_start|>", END)))
+    mended = opened(edited(tiny_qwen3, tmp_path / "wrong", ending("<|im_start|>", "<|im_end|>")))
+    assert right._ends is None
+    assert mended._ends is not None
+    assert mended.encode([TEXT, LONG]) == right.encode([TEXT, LONG])
+
+
+def test_a_text_of_which_no_token_is_left_is_refused(tiny_qwen3: Path, tmp_path: Path) -> None:
+    def remove(said: dict[str, Any]) -> None:
+        said["normalizer"] = {"type": "Replace", "pattern": {"String": "\u200b"}, "content": ""}
+        said["post_processor"] = None
+
+    folder = edited(tiny_qwen3, tmp_path / "bare", remove)
+    texts = ["\u200b", TEXT, "\u200b\u200b"]
+    bare = Tokenizer(CheckpointFiles(folder), max_tokens=512, long_text="truncate")
+    with pytest.raises(InvalidInputError, match="no token") as caught:
+        bare.encode(texts)
+    assert caught.value.positions == (0, 2)
+    assert caught.value.parameter == "texts"
+    assert len(opened(folder).encode(texts).sequences[0]) == 1  # the token that ends an input stands for it
+
+
+def test_a_tokenizer_without_the_token_that_ends_inputs_is_refused(tiny_bert: Path) -> None:
+    profile = ModelProfile(name="mine", appended_token=END)
+    with pytest.raises(ModelLoadError, match="no token"):
+        Embedder.local(tiny_bert, device="cpu", profile=profile)
+
+
+def test_the_padding_side_and_what_the_file_says_of_lengths_change_nothing(tiny_qwen3: Path, tmp_path: Path) -> None:
+    def fixed(said: dict[str, Any]) -> None:
+        said["padding"] = {
+            "strategy": {"Fixed": 128},
+            "direction": "Right",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": END,
+        }
+        said["truncation"] = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+
+    folder = edited(tiny_qwen3, tmp_path / "tiny", fixed)
+    checkpoints.edit_json(folder / "tokenizer_config.json", padding_side="right")
+    texts = [TEXT, "x", LONG[:900]]
+    with Embedder.local(tiny_qwen3, device="cpu", dtype="float32") as left:
+        wanted = left.embed_documents(texts)
+    with Embedder.local(folder, device="cpu", dtype="float32") as right:
+        np.testing.assert_array_equal(right.embed_documents(texts), wanted)
+
+
+def test_a_tokenizer_that_transformers_rebuilds_otherwise_is_read_as_its_file_says(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = edited(tiny_bert, tmp_path / "tiny", lambda said: said.update(pre_tokenizer={"type": "WhitespaceSplit"}))
+    checkpoints.edit_json(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    text = "the dog. it's well-known"
+    wanted = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids
+    assert transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"] != wanted
+    found = Tokenizer(CheckpointFiles(folder), max_tokens=None, long_text="truncate")
+    assert found.encode([text]).sequences == [wanted]
+    assert "the file is followed" in caplog.text
+
+
+def test_settings_beside_the_file_may_change_the_case(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "tiny")
+    checkpoints.edit_json(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer", do_lower_case=False)
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    ours = Tokenizer(CheckpointFiles(folder), max_tokens=None, long_text="truncate")
+    assert ours.encode(["The Fox"]).sequences == [theirs("The Fox")["input_ids"]]
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
+    folder = checkpoints.qwen3_embedding(tmp_path / "tiny", vocab_size=100)
+    with pytest.raises(ModelLoadError, match="has 100 token embeddings"):
+        Embedder.local(folder, device="cpu")
+
+
+def test_a_broken_tokenizer_file_is_refused(tiny_bert: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bert, tmp_path / "tiny")
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Strange"}}')
+    with pytest.raises(ModelLoadError, match="no tokenizer that can be loaded"):
+        Embedder.local(folder, device="cpu")
+
+
+def test_a_reranker_whose_tokenizer_splits_the_marks_of_its_prompt_is_refused(
+    tiny_reranker: Path, tmp_path: Path
+) -> None:
+    def forget(said: dict[str, Any]) -> None:
+        said["added_tokens"] = [each for each in said["added_tokens"] if each["content"] != "<|im_start|>"]
+
+    folder = edited(tiny_reranker, tmp_path / "Qwen3-Reranker-0.6B", forget)
+    with pytest.raises(ModelLoadError, match=r"splits <\|im_start\|>"):
+        Reranker.local(folder, device="cpu")
+
+
+# --- texts that are too long ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("append_eos", [True, False])
+def test_a_long_text_is_cut_as_the_official_tokenizer_cuts_it_and_keeps_its_end(
+    tiny_qwen3: Path, tmp_path: Path, *, append_eos: bool
+) -> None:
+    folder = checkpoints.qwen3_embedding(tmp_path / "tiny", append_eos=append_eos)
+    official = transformers.AutoTokenizer.from_pretrained(tiny_qwen3)
+    for room in (8, 100, 512):
+        tokens = opened(folder, room).encode([TEXT, LONG])
+        wanted = official([TEXT, LONG], truncation=True, max_length=room)["input_ids"]
+        assert list(tokens.sequences) == wanted
+        assert [each[-1] for each in tokens.sequences] == [official.convert_tokens_to_ids(END)] * 2
+        assert len(tokens.sequences[1]) == room
+        assert tokens.shortened == [1]
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-0.6B", "mixedbread-ai/mxbai-rerank-base-v2"])
+def test_a_long_document_leaves_the_end_of_a_rerankers_prompt_whole(tiny_reranker: Path, model: str) -> None:
+    profile = profile_for(model)
+    assert isinstance(profile, RerankProfile)
+    tokenizer = Tokenizer(CheckpointFiles(tiny_reranker), max_tokens=400, long_text="truncate")
+    tokens = _prompts(profile, tokenizer, "which fox?", None, [TEXT, LONG])
+    closing = tokenizer.raw.encode(profile.suffix, add_special_tokens=False)
+    assert [each[-len(closing) :] for each in tokens.sequences] == [closing] * 2
+    assert len(tokens.sequences[1]) == 400
+    assert tokens.shortened == [1]
+    opening = tokenizer.raw.encode(profile.prefix, add_special_tokens=False)
+    assert [each[: len(opening)] for each in tokens.sequences] == [opening] * 2

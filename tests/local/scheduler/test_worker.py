@@ -1,0 +1,254 @@
+"""Callers that come together share forward passes, and short jobs do not wait behind long ones."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from qwen_embed_integrations import Embedder
+from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError, TextTooLongError
+from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
+from qwen_embed_integrations.local.scheduler.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class Recorder:
+    """A model that answers with each sequence's first token, and remembers its passes."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.passes: list[list[list[int]]] = []
+
+    def __call__(self, sequences: Sequence[list[int]]) -> np.ndarray:
+        self.passes.append([list(each) for each in sequences])
+        time.sleep(self.seconds)
+        return np.array([each[0] for each in sequences], np.float32)
+
+
+def job(*sequences: list[int]) -> Any:
+    return lambda texts: Tokens(list(texts), []), sequences
+
+
+def test_values_come_back_in_the_order_of_the_texts() -> None:
+    worker = Worker(Recorder(), token_budget=4)
+    answer = worker.submit(*job([5], [4, 0, 0], [3, 0], [2, 0, 0, 0], [1])).result()
+    assert answer.values.tolist() == [5, 4, 3, 2, 1]
+    assert answer.tokens == 11
+
+
+def test_a_pass_stays_within_the_budget_unless_one_text_is_longer() -> None:
+    model = Recorder()
+    Worker(model, token_budget=4).submit(*job(*[[at] * 2 for at in range(1, 6)], [9] * 7)).result()
+    assert sorted(sum(map(len, each)) for each in model.passes) == [2, 4, 4, 7]
+
+
+def test_padding_counts_where_the_model_pads() -> None:
+    model = Recorder()
+    Worker(model, token_budget=100, padded=True).submit(*job([9] * 50, *[[1]] * 60)).result()
+    assert all(len(each) == 1 or max(map(len, each)) * len(each) <= 100 for each in model.passes)
+
+
+def test_calls_that_wait_together_are_computed_together() -> None:
+    model = Recorder(seconds=0.05)
+    worker = Worker(model, token_budget=1000)
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda at: worker.submit(*job([at])).result(), range(1, 33)))
+    assert [answer.values[0] for answer in answers] == list(range(1, 33))
+    assert len(model.passes) <= 4
+
+
+def test_a_short_job_overtakes_a_long_one() -> None:
+    model = Recorder(seconds=0.01)
+    worker = Worker(model, token_budget=2)
+    long = worker.submit(*job(*[[at, at] for at in range(1, 60)]))
+    time.sleep(0.05)
+    worker.submit(*job([100])).result(timeout=5)
+    assert not long.done()
+    assert len(long.result().values) == 59
+
+
+def test_an_error_reaches_the_caller_and_the_worker_goes_on() -> None:
+    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
+        if [0] in sequences:
+            raise RuntimeError("a kernel failed")
+        return np.ones(len(sequences), np.float32)
+
+    worker = Worker(compute, token_budget=10)
+    with pytest.raises(RuntimeError, match="a kernel failed"):
+        worker.submit(*job([0])).result()
+    with pytest.raises(ZeroDivisionError):
+        worker.submit(lambda _: 1 / 0, ["x"]).result()  # type: ignore[arg-type,return-value]
+    assert worker.submit(*job([1])).result().values.tolist() == [1]
+
+
+def test_a_cancelled_job_is_not_computed() -> None:
+    model = Recorder(seconds=0.1)
+    worker = Worker(model, token_budget=1)
+    first = worker.submit(*job([1]))
+    time.sleep(0.02)
+    second = worker.submit(*job([2], [3], [4]))
+    second.cancel()
+    first.result()
+    worker.submit(*job([5])).result()
+    assert [[2]] not in model.passes
+
+
+def test_the_thread_ends_with_its_worker() -> None:
+    before = threading.active_count()
+    worker = Worker(Recorder(), token_budget=1)
+    worker.submit(*job([1])).result()
+    del worker
+    forgotten = Worker(Recorder(), token_budget=1)
+    forgotten.submit(*job([1])).result()
+    forgotten.close()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_closed_worker_starts_again_on_use() -> None:
+    worker = Worker(Recorder(), token_budget=1)
+    worker.submit(*job([1])).result()
+    worker.close()
+    assert worker.submit(*job([2])).result().values.tolist() == [2]
+
+
+def test_threads_and_event_loops_get_the_vectors_of_their_own_texts(tiny_bert: Path) -> None:
+    texts = [f"quick fox {at}" for at in range(64)]
+    with Embedder.local(tiny_bert, dtype="float32", device="cpu") as shared:
+        wanted = shared.embed_documents(texts)
+        with ThreadPoolExecutor(64) as pool:
+            threads = list(pool.map(lambda text: shared.embed_documents([text])[0], texts))
+
+        async def together() -> list[np.ndarray]:
+            return await asyncio.gather(*(shared.aembed_documents([text]) for text in texts))
+
+        first, second = asyncio.run(together()), asyncio.run(together())
+    for found in (np.stack(threads), np.concatenate(first), np.concatenate(second)):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def _embed_in_child(shared: Embedder, results: Any) -> None:
+    results.put(shared.embed_documents(["quick fox"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_embeds(tiny_bert: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with Embedder.local(tiny_bert, dtype="float32", device="cpu") as shared:
+        wanted = shared.embed_documents(["quick fox"])
+        results = context.Queue()
+        child = context.Process(target=_embed_in_child, args=(shared, results))
+        child.start()
+        np.testing.assert_allclose(results.get(timeout=60), wanted, atol=1e-6)
+        child.join()
+
+
+def test_vectors_that_are_not_finite_are_an_error_that_names_the_texts(tiny_bert: Path) -> None:
+    with Embedder.local(tiny_bert, dtype="float32", device="cpu") as broken:
+        worker = broken._engine._worker  # type: ignore[attr-defined]
+        compute = worker._compute
+
+        def poisoned(sequences: Sequence[list[int]]) -> np.ndarray:
+            values = compute(sequences)
+            values[[len(each) > 6 for each in sequences]] = np.nan
+            return values
+
+        worker._compute = poisoned
+        texts = ["fox", "quick brown fox jumps over the lazy dog", "dog"]
+        with pytest.raises(ModelOutputError, match="at position 1") as caught:
+            broken.embed_documents(texts)
+    assert caught.value.positions == (1,)
+    assert caught.value.completed is not None
+    assert np.isnan(caught.value.completed).any(axis=1).tolist() == [False, True, False]
+
+
+def test_the_message_names_the_position_within_the_whole_call(tiny_bert: Path) -> None:
+    with (
+        Embedder.local(tiny_bert, device="cpu", long_text="error") as strict,
+        pytest.raises(TextTooLongError, match="`texts` at position 2100 have up to 302 tokens") as caught,
+    ):
+        strict.embed_documents([*["fox"] * 2100, "fox " * 300])
+    assert caught.value.positions == (2100,)
+
+
+@pytest.mark.parametrize("ending", ["import atexit; atexit.register(late)\n", ""])
+def test_a_process_with_a_local_model_ends_cleanly(tiny_bert: Path, ending: str) -> None:
+    code = (
+        "def late():\n    try: made.embed_documents(['too late'])\n    except Exception as error: print(error)\n"
+        f"{ending}from qwen_embed_integrations import Embedder\n"
+        f"def main():\n    global made\n    made = Embedder.local({str(tiny_bert)!r}, device='cpu')\n"
+        "    made.embed_documents(['fox'])\nmain()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 our own code
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("interpreter is ending" in done.stdout) == bool(ending)
+
+
+def test_jobs_that_wait_when_the_process_ends_get_an_error() -> None:
+    # A thread of the caller's keeps waiting; `_end_all` runs while one pass computes and three jobs wait tokenized.
+    code = """
+import sys, threading, time
+import numpy as np
+from qwen_embed_integrations.local.scheduler import worker
+from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
+computing = threading.Event()
+def compute(sequences):
+    computing.set()
+    time.sleep(0.5)
+    return np.ones(len(sequences), np.float32)
+def tokenize(texts):
+    return Tokens([[1]] * len(texts), [])
+made = worker.Worker(compute, token_budget=1)
+futures = [made.submit(tokenize, ["a"])]
+computing.wait(10)
+futures += [made.submit(tokenize, ["a"]) for _ in range(3)]
+time.sleep(0.2)
+worker._end_all()
+print([type(each.exception(timeout=0)).__name__ for each in futures])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 our own code
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("[")[1] == "'NoneType', 'ModelOutputError', 'ModelOutputError', 'ModelOutputError']\n"
+
+
+def test_a_text_too_long_is_refused_on_request(tiny_bert: Path) -> None:
+    with (
+        Embedder.local(tiny_bert, device="cpu", long_text="error") as strict,
+        pytest.raises(TextTooLongError) as caught,
+    ):
+        strict.embed_documents(["fox", "fox " * 300])
+    assert caught.value.positions == (1,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameter"),
+    [
+        ({"device": "toaster"}, "device"),
+        ({"dtype": "float8"}, "dtype"),
+        ({"dtype": "float16", "device": "cpu"}, "dtype"),
+        ({"token_budget": 0}, "token_budget"),
+        ({"long_text": "split"}, "long_text"),
+        ({"dimensions": 49}, "dimensions"),
+        ({"dimensions": 0}, "dimensions"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(tiny_bert: Path, settings: dict[str, Any], parameter: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"`{parameter}`") as caught:
+        Embedder.local(tiny_bert, **settings)
+    assert caught.value.parameter == parameter

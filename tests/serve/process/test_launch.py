@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from ports import free_port
+from qwen_embed_integrations.serve.command_line import Command
+from qwen_embed_integrations.serve.plan import Plan, Process
+from qwen_embed_integrations.serve.process.child import Output
+from qwen_embed_integrations.serve.process.launch import ServiceEndedError, run
+
+
+def process(code: str, label: str = "") -> Process:
+    return Process(label, Command((sys.executable, "-c", code)), "127.0.0.1", free_port())
+
+
+def fails(*processes: Process, timeout: float = 30) -> ServiceEndedError:
+    with pytest.raises(ServiceEndedError) as caught:
+        run(Plan(processes, ()), Output(io.StringIO()), timeout=timeout, ready=lambda _: None)
+    return caught.value
+
+
+def test_the_cause_of_a_death_is_not_the_line_that_points_to_it() -> None:
+    dies = """
+print("(EngineCore pid=7) ValueError: no room for one request")
+print("RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}")
+raise SystemExit(1)
+"""
+    assert "ended with status 1: ValueError: no room for one request" in str(fails(process(dies)))
+
+
+def test_a_signal_that_ended_the_server_is_named() -> None:
+    dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert "the server ended with status 137 (SIGKILL, as when memory runs out)" in str(fails(process(dies)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the server ends its parent")
+def test_a_guard_that_was_killed_is_told_like_a_server_that_was() -> None:
+    kills_its_guard = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)"
+    assert "ended with status 137 (SIGKILL" in str(fails(process(kills_its_guard)))
+
+
+def test_what_is_not_ready_shows_its_own_last_lines() -> None:
+    slow, other = (process(f"print('{name} waits', flush=True); import time; time.sleep(60)", name) for name in "ab")
+    failure = fails(slow, other, process("", "router"), timeout=3)
+    assert str(failure).startswith("process a was not ready after 3 s")
+    assert failure.tail == ("a waits",)
