@@ -6,7 +6,7 @@ from qwen_embed_integrations import errors
 from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.reranker import RankedDocument, Reranker
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 __all__ = [
     "Embedder",

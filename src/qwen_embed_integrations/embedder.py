@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from qwen_embed_integrations import vectors
 from qwen_embed_integrations.collector import Collector, ListCollector
@@ -20,15 +20,18 @@ from qwen_embed_integrations.errors import (
 )
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts
+from qwen_embed_integrations.options import LocalOptions, ServedOptions
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Iterator
     from pathlib import Path
 
-    from qwen_embed_integrations.engine import Batch, EmbeddingEngine, LongText
+    from typing_extensions import Unpack
+
+    from qwen_embed_integrations.engine import Batch, EmbeddingEngine
+    from qwen_embed_integrations.options import EncodingFormat, LocalKeywords, ServedKeywords
     from qwen_embed_integrations.profiles import Role
-    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
     from qwen_embed_integrations.vectors import Float32
 
 AnyCollector = TypeVar("AnyCollector", bound=Collector)
@@ -73,15 +76,8 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         instruction: str | None = None,
-        dialect: Literal["auto", DialectName] | ServerInfo = "auto",
-        batch_size: int = 64,
-        max_concurrency: int = 8,
-        timeout: float = 60.0,
-        max_retries: int = 3,
-        long_text: LongText = "truncate",
-        encoding_format: Literal["auto", "base64", "float"] = "auto",
-        default_headers: Mapping[str, str] | None = None,
-        show_progress: bool = False,
+        encoding_format: EncodingFormat = "auto",
+        **options: Unpack[ServedKeywords],
     ) -> Embedder:
         """Embed through a server that speaks OpenAI's embeddings API.
 
@@ -92,16 +88,9 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where its name does not tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says
-                more, and then nothing is asked.
-            batch_size: Texts in one request, at most.
-            max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-            timeout: Seconds to wait for the server to say something more.
-            max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
-            long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
             encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
-            default_headers: Sent with every request.
-            show_progress: Show a progress bar (needs tqdm).
+            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
+                `long_text`, `default_headers`, `show_progress`.
 
         Returns:
             An embedder; nothing is sent before its first use.
@@ -116,52 +105,28 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         if isinstance(profile, RerankProfile):
             raise InvalidInputError("`profile` is a reranker's; pass a ModelProfile.", parameter="profile")
         known = profile or _served_profile(model)
-        engine = ServedEmbeddingEngine(
-            model,
-            known,
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            dimensions=dimensions if known.sends_dimensions else None,
-            batch_size=batch_size,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_retries=max_retries,
-            long_text=long_text,
-            encoding_format=encoding_format,
-            default_headers=default_headers,
-        )
-        return cls(engine, known, dimensions=dimensions, instruction=instruction, show_progress=show_progress)
+        chosen = ServedOptions(base_url=base_url, api_key=api_key, encoding_format=encoding_format, **options)
+        engine = ServedEmbeddingEngine(model, known, chosen, dimensions=dimensions if known.sends_dimensions else None)
+        return cls(engine, known, dimensions=dimensions, instruction=instruction, show_progress=chosen.show_progress)
 
     @classmethod
     def local(
         cls,
         model: str | Path,
         *,
-        device: str = "auto",
-        dtype: str = "auto",
-        revision: str | None = None,
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         instruction: str | None = None,
-        token_budget: int | None = None,
-        long_text: LongText = "truncate",
-        show_progress: bool = False,
+        **options: Unpack[LocalKeywords],
     ) -> Embedder:
         """Embed in this process.
 
         Args:
             model: A folder in sentence-transformers layout, or a hub id.
-            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
-            dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"`
-                or `"float16"`.
-            revision: Commit, tag or branch of a hub model.
             profile: What the model wants, where neither its name nor its files tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            token_budget: Tokens in one forward pass; None picks by device.
-            long_text: `"truncate"` cuts texts longer than the model reads and warns; `"error"` raises.
-            show_progress: Show a progress bar.
+            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
 
         Returns:
             An embedder with the model loaded.
@@ -174,16 +139,15 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         require_local()
         from qwen_embed_integrations.local.embedding import LocalEmbeddingEngine  # noqa: PLC0415 loads torch
 
-        engine = LocalEmbeddingEngine.load(
-            model,
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            profile=profile,
-            token_budget=token_budget,
-            long_text=long_text,
+        chosen = LocalOptions(**options)
+        engine = LocalEmbeddingEngine.load(model, profile, chosen)
+        return cls(
+            engine,
+            engine.profile,
+            dimensions=dimensions,
+            instruction=instruction,
+            show_progress=chosen.show_progress,
         )
-        return cls(engine, engine.profile, dimensions=dimensions, instruction=instruction, show_progress=show_progress)
 
     @property
     def dimensions(self) -> int | None:

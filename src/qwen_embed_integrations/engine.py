@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.errors import QwenEmbedError
     from qwen_embed_integrations.vectors import Floats
-
-LongText = Literal["truncate", "error"]
 
 
 @dataclass(frozen=True)

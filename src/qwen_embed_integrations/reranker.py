@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qwen_embed_integrations.collector import Collector
 from qwen_embed_integrations.embedder import Embedder
@@ -11,15 +11,18 @@ from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts, check_whole_number
+from qwen_embed_integrations.options import LocalOptions, ServedOptions
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.rerank_by_vectors import SecondStageEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from qwen_embed_integrations.engine import LongText, RerankEngine
-    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
+    from typing_extensions import Unpack
+
+    from qwen_embed_integrations.engine import RerankEngine
+    from qwen_embed_integrations.options import LocalKeywords, ServedKeywords
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -70,14 +73,7 @@ class Reranker(OverEngine["RerankEngine"]):
         api_key: str | None = None,
         profile: RerankProfile | None = None,
         instruction: str | None = None,
-        dialect: Literal["auto", DialectName] | ServerInfo = "auto",
-        batch_size: int = 64,
-        max_concurrency: int = 8,
-        timeout: float = 60.0,
-        max_retries: int = 3,
-        long_text: LongText = "truncate",
-        default_headers: Mapping[str, str] | None = None,
-        show_progress: bool = False,
+        **options: Unpack[ServedKeywords],
     ) -> Reranker:
         """Rerank through a server.
 
@@ -87,15 +83,8 @@ class Reranker(OverEngine["RerankEngine"]):
             api_key: Sent as a bearer token.
             profile: What the model wants, where its name does not tell.
             instruction: Replaces the profile's default instruction.
-            dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says
-                more, and then nothing is asked.
-            batch_size: Documents in one request, at most.
-            max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-            timeout: Seconds to wait for the server to say something more.
-            max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
-            long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
-            default_headers: Sent with every request.
-            show_progress: Show a progress bar (needs tqdm).
+            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
+                `long_text`, `default_headers`, `show_progress`.
 
         Returns:
             A reranker; nothing is sent before its first use.
@@ -109,48 +98,26 @@ class Reranker(OverEngine["RerankEngine"]):
         check_name(model, parameter="model")
         _check_profile(profile)
         known = profile or _served_profile(model)
-        engine = ServedRerankEngine(
-            model,
-            default_instruction=known.default_instruction,
-            base_url=base_url,
-            api_key=api_key,
-            dialect=dialect,
-            batch_size=batch_size,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_retries=max_retries,
-            long_text=long_text,
-            default_headers=default_headers,
-        )
-        return cls(engine, known, instruction=instruction, show_progress=show_progress)
+        chosen = ServedOptions(base_url=base_url, api_key=api_key, **options)
+        engine = ServedRerankEngine(model, chosen, default_instruction=known.default_instruction)
+        return cls(engine, known, instruction=instruction, show_progress=chosen.show_progress)
 
     @classmethod
     def local(
         cls,
         model: str | Path,
         *,
-        device: str = "auto",
-        dtype: str = "auto",
-        revision: str | None = None,
         profile: RerankProfile | None = None,
         instruction: str | None = None,
-        token_budget: int | None = None,
-        long_text: LongText = "truncate",
-        show_progress: bool = False,
+        **options: Unpack[LocalKeywords],
     ) -> Reranker:
         """Rerank in this process.
 
         Args:
             model: A folder or a hub id.
-            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
-            dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"`
-                or `"float16"`.
-            revision: Commit, tag or branch of a hub model.
             profile: What the model wants, where neither its name nor its files tell.
             instruction: Replaces the profile's default instruction.
-            token_budget: Tokens in one forward pass; None picks by device.
-            long_text: `"truncate"` cuts documents that do not fit the model and warns; `"error"` raises.
-            show_progress: Show a progress bar.
+            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
 
         Returns:
             A reranker with the model loaded.
@@ -163,16 +130,9 @@ class Reranker(OverEngine["RerankEngine"]):
         require_local()
         from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
 
-        engine = LocalRerankEngine.load(
-            model,
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            profile=profile,
-            token_budget=token_budget,
-            long_text=long_text,
-        )
-        return cls(engine, engine.profile, instruction=instruction, show_progress=show_progress)
+        chosen = LocalOptions(**options)
+        engine = LocalRerankEngine.load(model, profile, chosen)
+        return cls(engine, engine.profile, instruction=instruction, show_progress=chosen.show_progress)
 
     @classmethod
     def over(cls, embedder: Embedder, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:

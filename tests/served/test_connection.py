@@ -19,6 +19,7 @@ from qwen_embed_integrations.errors import (
     ServerAuthenticationError,
     ServerConnectionError,
 )
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flow import Request
 
@@ -44,7 +45,7 @@ def closed_port() -> int:
 
 @pytest.fixture
 def connection(server: loopback.Server) -> Iterator[Connection]:
-    opened = Connection(server.base_url, api_key=None, max_concurrency=2, timeout=5, max_retries=0)
+    opened = Connection(ServedOptions(base_url=server.base_url, max_concurrency=2, timeout=5, max_retries=0))
     yield opened
     opened.close()
 

@@ -14,6 +14,7 @@ import pytest
 import loopback
 import tiny
 from qwen_embed_integrations.errors import ServerAuthenticationError, ServerConnectionError
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flow import Request
 
@@ -86,7 +87,7 @@ def test_a_call_from_inside_a_running_loop_works_without_await(embedder: Make) -
 
 
 async def test_flows_are_started_only_a_short_way_ahead(server: loopback.Server) -> None:
-    connection = Connection(server.base_url, api_key=None, max_concurrency=2, timeout=5, max_retries=0)
+    connection = Connection(ServedOptions(base_url=server.base_url, max_concurrency=2, timeout=5, max_retries=0))
     begun = 0
 
     def flow() -> Flow[int]:

@@ -18,6 +18,7 @@ from qwen_embed_integrations.errors import (
     ServerConnectionError,
     WrongServerError,
 )
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served import recognition
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.connection import Connection
@@ -56,7 +57,7 @@ def answering(routes: dict[str, Any]) -> Callable[[loopback.Request], loopback.A
 
 def ask(server: loopback.Server, routes: dict[str, Any], model: str | None = None) -> ServerInfo:
     server.reply(answering(routes))
-    connection = Connection(server.base_url, api_key=None, max_concurrency=1, timeout=5, max_retries=0)
+    connection = Connection(ServedOptions(base_url=server.base_url, max_concurrency=1, timeout=5, max_retries=0))
     (found,) = connection.run([probe(root_of(connection.base_url), model=model)])
     connection.close()
     return found

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.server_info import DialectName
+from qwen_embed_integrations.server_info import DialectName
 
 
 def doctor(

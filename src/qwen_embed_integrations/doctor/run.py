@@ -21,12 +21,13 @@ from qwen_embed_integrations.doctor.checks import (
 from qwen_embed_integrations.doctor.findings import Finding, warning, wrong
 from qwen_embed_integrations.doctor.server import Examination
 from qwen_embed_integrations.errors import QwenEmbedError, ServerBusyError, ServerConnectionError, ServerError
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qwen_embed_integrations.served.server_info import Task
+    from qwen_embed_integrations.server_info import Task
 
 _TIMEOUT = 60.0
 
@@ -62,7 +63,10 @@ def examine(
     """
 
     def connect(in_flight: int, max_retries: int = 0) -> Connection:
-        return Connection(url, api_key=api_key, max_concurrency=in_flight, timeout=timeout, max_retries=max_retries)
+        options = ServedOptions(
+            base_url=url, api_key=api_key, max_concurrency=in_flight, timeout=timeout, max_retries=max_retries
+        )
+        return Connection(options)
 
     # One error now and then shall not end a check; under load, every one counts.
     with closing(connect(1, max_retries=1)) as connection:

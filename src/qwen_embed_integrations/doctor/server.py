@@ -15,7 +15,7 @@ from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects import DIALECTS
 from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import parse_json, read_embeddings, read_scores, tokens_used
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

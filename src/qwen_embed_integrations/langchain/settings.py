@@ -12,10 +12,10 @@ from langchain_core.utils import secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
 
 from qwen_embed_integrations.adapter_base import Built, base_url_from_env
-from qwen_embed_integrations.engine import LongText  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.options import LongText  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 as above
-from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
+from qwen_embed_integrations.server_info import DialectName, ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

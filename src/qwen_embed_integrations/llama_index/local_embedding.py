@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from llama_index.core.storage.kvstore.types import BaseKVStore
 
-    from qwen_embed_integrations.engine import LongText
+    from qwen_embed_integrations.options import LongText
     from qwen_embed_integrations.profiles import ModelProfile
 
 

@@ -13,7 +13,7 @@ from qwen_embed_integrations.reranker import Reranker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qwen_embed_integrations.engine import LongText
+    from qwen_embed_integrations.options import LongText
     from qwen_embed_integrations.profiles import RerankProfile
 
 

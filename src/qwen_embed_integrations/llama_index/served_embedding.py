@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from llama_index.core.storage.kvstore.types import BaseKVStore
     from pydantic import SecretStr
 
-    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.llama_index.settings import Dialect
+    from qwen_embed_integrations.options import LongText
     from qwen_embed_integrations.profiles import ModelProfile
 
 EncodingFormat = Literal["auto", "base64", "float"]

@@ -13,8 +13,8 @@ from qwen_embed_integrations.reranker import Reranker
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.llama_index.settings import Dialect
+    from qwen_embed_integrations.options import LongText
     from qwen_embed_integrations.profiles import RerankProfile
 
 

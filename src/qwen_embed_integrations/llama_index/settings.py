@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from qwen_embed_integrations.adapter_base import Built, base_url_from_env
-from qwen_embed_integrations.engine import LongText  # noqa: TC001 as above
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.server_info import DialectName, ServerInfo
+from qwen_embed_integrations.options import LongText  # noqa: TC001 as above
+from qwen_embed_integrations.server_info import DialectName, ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.inputs import check_whole_number
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -53,14 +52,9 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def choose_token_budget(token_budget: int | None, device: torch.device) -> int:
-    """Return how many tokens go into one forward pass.
-
-    Raises:
-        InvalidInputError: If the number asked for is below 1.
-    """
+    """Return how many tokens go into one forward pass."""
     if token_budget is None:
         return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
-    check_whole_number(token_budget, parameter="token_budget", least=1)
     return token_budget
 
 

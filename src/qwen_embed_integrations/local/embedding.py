@@ -10,7 +10,6 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from qwen_embed_integrations.errors import ModelLoadError
-from qwen_embed_integrations.inputs import check_long_text
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.recipe import read_recipe
 from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
@@ -33,10 +32,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from qwen_embed_integrations.engine import Batch, LongText
+    from qwen_embed_integrations.engine import Batch
     from qwen_embed_integrations.local.checkpoint.recipe import Recipe
     from qwen_embed_integrations.local.forward.layout import Wanted
     from qwen_embed_integrations.local.scheduler.worker import Pending
+    from qwen_embed_integrations.options import LocalOptions
     from qwen_embed_integrations.profiles import ModelProfile, Pooling
     from qwen_embed_integrations.vectors import Float32
 
@@ -92,28 +92,17 @@ class LocalEmbeddingEngine(LocalEngine):
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path,
-        *,
-        device: str,
-        dtype: str,
-        revision: str | None,
-        profile: ModelProfile | None,
-        token_budget: int | None,
-        long_text: LongText,
-    ) -> LocalEmbeddingEngine:
+    def load(cls, model: str | Path, profile: ModelProfile | None, options: LocalOptions) -> LocalEmbeddingEngine:
         """Load a model; see `Embedder.local`."""
-        check_long_text(long_text)
-        place = choose_device(device)
-        precision = choose_dtype(dtype, place)
-        budget = choose_token_budget(token_budget, place)
-        files = CheckpointFiles(model, revision)
+        place = choose_device(options.device)
+        precision = choose_dtype(options.dtype, place)
+        budget = choose_token_budget(options.token_budget, place)
+        files = CheckpointFiles(model, options.revision)
         recipe = read_recipe(files, profile)
         tokenizer = Tokenizer(
             files,
             max_tokens=recipe.profile.max_tokens,
-            long_text=long_text,
+            long_text=options.long_text,
             appended_token=recipe.profile.appended_token,
             lower_case=recipe.lower_case,
         )

@@ -11,7 +11,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError, UnknownModelError, UnknownModelWarning
-from qwen_embed_integrations.inputs import check_long_text
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.tokenizer import Pair, Tokenizer, Tokens
 from qwen_embed_integrations.local.checkpoint.tokenizer_checks import require_marks
@@ -34,8 +33,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from qwen_embed_integrations.engine import Batch, LongText
+    from qwen_embed_integrations.engine import Batch
     from qwen_embed_integrations.local.scheduler.worker import Compute, Pending
+    from qwen_embed_integrations.options import LocalOptions
     from qwen_embed_integrations.vectors import Float32
 
     # Tokenizes documents with their query and instruction.
@@ -65,30 +65,19 @@ class LocalRerankEngine(LocalEngine):
         self._pair = pair
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path,
-        *,
-        device: str,
-        dtype: str,
-        revision: str | None,
-        profile: RerankProfile | None,
-        token_budget: int | None,
-        long_text: LongText,
-    ) -> LocalRerankEngine:
+    def load(cls, model: str | Path, profile: RerankProfile | None, options: LocalOptions) -> LocalRerankEngine:
         """Load a model; see `Reranker.local`."""
-        check_long_text(long_text)
-        place = choose_device(device)
-        precision = choose_dtype(dtype, place)
-        budget = choose_token_budget(token_budget, place)
-        files = CheckpointFiles(model, revision)
+        place = choose_device(options.device)
+        precision = choose_dtype(options.dtype, place)
+        budget = choose_token_budget(options.token_budget, place)
+        files = CheckpointFiles(model, options.revision)
         if files.model_type == "jina_bert":  # as the plain BERT its config names, it would be half random
             raise ModelLoadError(
                 f"`model` {files.name!r} is a JinaBERT, which is loaded for embeddings only (Embedder.local), not as a "
                 "reranker. Serve it where its own code runs, and use Reranker.served."
             )
         known = profile or _read_profile(files)
-        tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=long_text)
+        tokenizer = Tokenizer(files, max_tokens=known.max_tokens, long_text=options.long_text)
         if known.method == "token_logits":
             require_marks(files, tokenizer.raw, known.lead("") + known.tail)
             classifies = str((files.config.get("architectures") or [""])[0]).endswith("ForSequenceClassification")

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import openai
 
 from qwen_embed_integrations.errors import ServerConnectionError, ServerError
-from qwen_embed_integrations.inputs import check_whole_number
 from qwen_embed_integrations.served import failures
 from qwen_embed_integrations.served.address import normalize_base_url
 from qwen_embed_integrations.served.openai_clients import Clients
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
     from concurrent.futures import Future
 
+    from qwen_embed_integrations.options import ServedOptions
     from qwen_embed_integrations.served.flow import Flow, Request
 
 T = TypeVar("T")
@@ -41,23 +41,11 @@ class Connection:
     since sockets belong to the loop that opened them.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key: str | None,
-        max_concurrency: int,
-        timeout: float,
-        max_retries: int,
-        default_headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.base_url = normalize_base_url(base_url)
-        check_whole_number(max_concurrency, parameter="max_concurrency", least=1)
-        self._clients = Clients(
-            self.base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
-        )
-        self._optional_timeout = min(timeout, 5.0)
-        self._max_concurrency = max_concurrency
+    def __init__(self, options: ServedOptions) -> None:
+        self.base_url = normalize_base_url(options.base_url)
+        self._clients = Clients(self.base_url, options)
+        self._optional_timeout = min(options.timeout, 5.0)
+        self._max_concurrency = options.max_concurrency
         self._lock = threading.Lock()
         self._threads: _Threads | None = None
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served.engine import ServedEngine
 from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import read_embeddings
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.options import ServedOptions
     from qwen_embed_integrations.profiles import ModelProfile
     from qwen_embed_integrations.served.dialects.base import Embeds
     from qwen_embed_integrations.served.flow import Flow
@@ -32,27 +32,13 @@ class ServedEmbeddingEngine(ServedEngine):
 
     task = "embed"
 
-    def __init__(
-        self,
-        model: str,
-        profile: ModelProfile,
-        *,
-        dimensions: int | None,
-        batch_size: int,
-        encoding_format: Literal["auto", "base64", "float"],
-        **settings: Any,
-    ) -> None:
-        if encoding_format not in {"auto", "base64", "float"}:
-            raise InvalidInputError(
-                f"`encoding_format` is {encoding_format!r}; it must be 'auto', 'base64' or 'float'.",
-                parameter="encoding_format",
-            )
-        super().__init__(model, batch_size=batch_size, **settings)
-        self.take_at_most(profile.max_batch or batch_size)
+    def __init__(self, model: str, profile: ModelProfile, options: ServedOptions, *, dimensions: int | None) -> None:
+        super().__init__(model, options)
+        self.take_at_most(profile.max_batch or options.batch_size)
         self.identity: dict[str, str | None] = {"model": model}
         self.size = dimensions or profile.dimensions
         self._dimensions = dimensions
-        self._encoding_format = encoding_format
+        self._encoding_format = options.encoding_format
         self._model_has_base64 = profile.base64
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
@@ -79,7 +65,7 @@ class ServedEmbeddingEngine(ServedEngine):
         return settle(items, Talk(partial(self._ask, path), partial(self._read, path), "texts", self))
 
     def _ask(self, path: str, texts: Sequence[str]) -> Request:
-        form, encoding_format = self._form, self._encoding_format
+        form, encoding_format = self._form, str(self._encoding_format)
         if encoding_format == "auto":
             encoding_format = "base64" if self._model_has_base64 and form.base64 else "float"
         return Request(path, form.body(self.model, texts, encoding_format, self._dimensions))

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.engine import Usage
 from qwen_embed_integrations.errors import EndpointNotFoundError
-from qwen_embed_integrations.inputs import check_long_text, check_name, check_whole_number
+from qwen_embed_integrations.inputs import check_name
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.recognition import Recognition
 from qwen_embed_integrations.served.replies import parse_json, tokens_used
 from qwen_embed_integrations.served.splitting import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-    from typing import Any, Literal
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from typing import Any
 
-    from qwen_embed_integrations.engine import Batch, LongText
+    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.options import LongText, ServedOptions
     from qwen_embed_integrations.served.flow import Flow
-    from qwen_embed_integrations.served.server_info import DialectName, ServerInfo, Task
     from qwen_embed_integrations.served.splitting import Item
+    from qwen_embed_integrations.server_info import Task
 
 T = TypeVar("T")
 
@@ -31,35 +32,13 @@ class ServedEngine:
 
     task: Task
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str,
-        api_key: str | None,
-        dialect: Literal["auto", DialectName] | ServerInfo,
-        batch_size: int,
-        max_concurrency: int,
-        timeout: float,
-        max_retries: int,
-        long_text: LongText,
-        default_headers: Mapping[str, str] | None,
-    ) -> None:
-        check_whole_number(batch_size, parameter="batch_size", least=1)
-        check_long_text(long_text)
+    def __init__(self, model: str, options: ServedOptions) -> None:
         check_name(model, parameter="model")
         self.model = model
-        self.long_text: LongText = long_text
-        self.connection = Connection(
-            base_url,
-            api_key=api_key,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_retries=max_retries,
-            default_headers=default_headers,
-        )
-        self.server = Recognition(self.connection.base_url, task=self.task, model=model, dialect=dialect)
-        self._batch_size = batch_size
+        self.long_text: LongText = options.long_text
+        self.connection = Connection(options)
+        self.server = Recognition(self.connection.base_url, task=self.task, model=model, dialect=options.dialect)
+        self._batch_size = options.batch_size
         self._missing: set[str] = set()
         self._usage = Usage()
         self._lock = threading.Lock()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import openai
 
-from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.inputs import check_whole_number
 from qwen_embed_integrations.served import failures
 from qwen_embed_integrations.served.address import check_headers, secrets_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from qwen_embed_integrations.options import ServedOptions
 
 Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
@@ -25,28 +22,15 @@ class Clients:
         secrets: What must never show in a message.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        api_key: str | None,
-        timeout: float,
-        max_retries: int,
-        default_headers: Mapping[str, str] | None,
-    ) -> None:
-        check_whole_number(max_retries, parameter="max_retries", least=0)
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
-            raise InvalidInputError(
-                f"`timeout` is {timeout!r}; it must be a number of seconds above 0.", parameter="timeout"
-            )
-        headers = check_headers(api_key, default_headers)
-        self.secrets = secrets_in(api_key, headers)
+    def __init__(self, base_url: str, options: ServedOptions) -> None:
+        headers = check_headers(options.api_key, options.default_headers)
+        self.secrets = secrets_in(options.api_key, headers)
         self._settings: dict[str, Any] = {
             "base_url": base_url,
             # Keyless servers ignore it; without one the SDK would look for the caller's OpenAI key.
-            "api_key": api_key or failures.NO_KEY,
-            "timeout": timeout,
-            "max_retries": max_retries,
+            "api_key": options.api_key or failures.NO_KEY,
+            "timeout": options.timeout,
+            "max_retries": options.max_retries,
             "default_headers": headers,
         }
 

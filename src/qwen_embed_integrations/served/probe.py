@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.served.dialects import DIALECTS
 from qwen_embed_integrations.served.questions import Questions
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.dialects.base import Dialect

@@ -15,12 +15,12 @@ from qwen_embed_integrations.errors import (
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects import DIALECTS, by_host, check_dialect
 from qwen_embed_integrations.served.probe import probe
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks
     from qwen_embed_integrations.served.flow import Flow
-    from qwen_embed_integrations.served.server_info import DialectName, Task
+    from qwen_embed_integrations.server_info import DialectName, Task
 
 # Seconds before a server that could not say what it is gets asked again.
 _ASK_AGAIN = 30.0

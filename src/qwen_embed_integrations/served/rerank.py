@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.served.engine import ServedEngine
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.options import ServedOptions
     from qwen_embed_integrations.served.dialects.base import Reranks
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.splitting import Item
@@ -27,8 +28,8 @@ class ServedRerankEngine(ServedEngine):
 
     task = "rerank"
 
-    def __init__(self, model: str, *, default_instruction: str | None, **settings: Any) -> None:
-        super().__init__(model, **settings)
+    def __init__(self, model: str, options: ServedOptions, *, default_instruction: str | None) -> None:
+        super().__init__(model, options)
         self._default_instruction = default_instruction
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:

@@ -17,7 +17,7 @@ from qwen_embed_integrations.errors import BadReplyError, RequestRefusedError, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from qwen_embed_integrations.engine import LongText
+    from qwen_embed_integrations.options import LongText
     from qwen_embed_integrations.served.flow import Flow, Request
     from qwen_embed_integrations.vectors import Floats
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.probe import probe
@@ -23,7 +24,7 @@ def recognised(server: loopback.Server) -> Callable[..., ServerInfo]:
     """Ask the server what it is."""
 
     def ask(model: str | None = None) -> ServerInfo:
-        connection = Connection(server.base_url, api_key=None, max_concurrency=1, timeout=5, max_retries=0)
+        connection = Connection(ServedOptions(base_url=server.base_url, max_concurrency=1, timeout=5, max_retries=0))
         (found,) = connection.run([probe(root_of(connection.base_url), model=model)])
         connection.close()
         server.requests.clear()

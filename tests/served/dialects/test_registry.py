@@ -12,7 +12,7 @@ from qwen_embed_integrations.served import dialects
 from qwen_embed_integrations.served.dialects import DIALECTS
 from qwen_embed_integrations.served.dialects.base import is_since
 from qwen_embed_integrations.served.probe import probe
-from qwen_embed_integrations.served.server_info import DialectName, Kind
+from qwen_embed_integrations.server_info import DialectName, Kind
 
 
 def test_every_name_has_a_dialect_and_every_dialect_a_name() -> None:

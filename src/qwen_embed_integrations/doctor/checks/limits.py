@@ -22,6 +22,7 @@ from qwen_embed_integrations.errors import (
     ServerConnectionError,
     ServerError,
 )
+from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.profiles import ModelProfile
 from qwen_embed_integrations.served.connection import Connection
 from qwen_embed_integrations.served.flow import Request
@@ -202,7 +203,9 @@ def check_key(exam: Examination, *, has_key: bool) -> Iterator[Finding]:
     if not has_key:
         return
     # A connection of its own: the other one always sends the key.
-    connection = Connection(exam.connection.base_url, api_key=None, max_concurrency=1, timeout=10, max_retries=0)
+    connection = Connection(
+        ServedOptions(base_url=exam.connection.base_url, max_concurrency=1, timeout=10, max_retries=0)
+    )
     with closing(connection):
 
         def models() -> Flow[bytes]:

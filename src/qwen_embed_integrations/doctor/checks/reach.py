@@ -24,13 +24,13 @@ from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profil
 from qwen_embed_integrations.served.dialects import DIALECTS, by_host
 from qwen_embed_integrations.served.probe import probe
 from qwen_embed_integrations.served.questions import Questions
-from qwen_embed_integrations.served.server_info import Task
+from qwen_embed_integrations.server_info import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwen_embed_integrations.doctor.server import Examination
-    from qwen_embed_integrations.served.server_info import DialectName
+    from qwen_embed_integrations.server_info import DialectName
 
 TASKS: tuple[Task, ...] = get_args(Task)
 

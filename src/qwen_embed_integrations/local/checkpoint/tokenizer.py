@@ -12,8 +12,8 @@ from qwen_embed_integrations.local.checkpoint.tokenizer_checks import ends_to_ad
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_embed_integrations.engine import LongText
     from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
+    from qwen_embed_integrations.options import LongText
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from qwen_embed_integrations.served.dialects import (
     tei,
     vllm,
 )
-from qwen_embed_integrations.served.server_info import DialectName, Kind, ServerInfo
+from qwen_embed_integrations.server_info import DialectName, Kind, ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.dialects.base import Dialect

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
-    from qwen_embed_integrations.served.server_info import Kind, ServerInfo, Task
+    from qwen_embed_integrations.server_info import Kind, ServerInfo, Task
 
 Body = dict[str, Any]
 Paths = tuple[str, ...]

@@ -10,7 +10,7 @@ from qwen_embed_integrations.served.dialects.base import Body, Dialect, Instruct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_embed_integrations.served.server_info import ServerInfo
+    from qwen_embed_integrations.server_info import ServerInfo
 
 _VERSION = "v2"
 

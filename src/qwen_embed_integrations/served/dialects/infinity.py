@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks, text
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
-    from qwen_embed_integrations.served.server_info import Task
+    from qwen_embed_integrations.server_info import Task
 
 # INFINITY_MAX_CLIENT_BATCH_SIZE, which it does not tell.
 _MAX_BATCH = 2048

@@ -18,12 +18,12 @@ from qwen_embed_integrations.served.dialects.base import (
     text,
     whole,
 )
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
-    from qwen_embed_integrations.served.server_info import Task
+    from qwen_embed_integrations.server_info import Task
 
 
 def recognise(questions: Questions) -> Flow[bool]:

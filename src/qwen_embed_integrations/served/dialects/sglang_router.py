@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects.base import Dialect, Reranks, common_body, text
 from qwen_embed_integrations.served.dialects.sglang import task_of
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.flow import Flow

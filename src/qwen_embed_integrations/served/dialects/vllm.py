@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.served.dialects.base import Body, Dialect, Instruction, Reranks, is_since, text, whole
-from qwen_embed_integrations.served.server_info import ServerInfo
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
-    from qwen_embed_integrations.served.server_info import Task
+    from qwen_embed_integrations.server_info import Task
 
 # What it is asked to embed and to rank where only that tells what it is for.
 _WORD = "hello"
