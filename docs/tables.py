@@ -27,12 +27,17 @@ _METHODS = {
 
 def models() -> str:
     """Write what embedding models give and want; alike models share a row."""
+    profiles = [
+        profile for profile in PROFILES if isinstance(profile, ModelProfile)
+    ]
+    prefixed = any(profile.document_prefix for profile in profiles)
     head = [
         "Model",
         "Dimensions",
         "Max tokens",
         "Pooling",
         "Put before a query",
+        *(["Put before a document"] if prefixed else []),
         "Runs",
     ]
     rows = [
@@ -41,11 +46,11 @@ def models() -> str:
             _dimensions(profile),
             _number(profile.max_tokens),
             profile.pooling or "-",
-            _prefix(profile),
+            _query_prefix(profile),
+            *([_code(profile.document_prefix)] if prefixed else []),
             _places(served_only=profile.architecture is None),
         ]
-        for profile in PROFILES
-        if isinstance(profile, ModelProfile)
+        for profile in profiles
     ]
     return _table(head, _joined(rows))
 
@@ -124,9 +129,9 @@ def _joined(rows: list[list[str]]) -> list[list[str]]:
 def _dimensions(profile: ModelProfile) -> str:
     if profile.listed_dimensions:
         others = [
-            each
-            for each in profile.listed_dimensions
-            if each != profile.dimensions
+            size
+            for size in profile.listed_dimensions
+            if size != profile.dimensions
         ]
         return f"{profile.dimensions} ({', '.join(map(str, others))})"
     if profile.min_dimensions:
@@ -134,15 +139,16 @@ def _dimensions(profile: ModelProfile) -> str:
     return str(profile.dimensions)
 
 
-def _prefix(profile: ModelProfile) -> str:
-    if (
-        profile.query_prefix == "{instruction}"
-    ):  # the instruction is all there is
-        given = profile.default_instruction
-        return f"`{given}`" if given else "nothing, unless one is given"
-    if profile.query_prefix:
-        return f"`{profile.query_prefix}`".replace("\n", r"\n")
-    return "nothing"
+def _query_prefix(profile: ModelProfile) -> str:
+    if profile.query_prefix == "{instruction}":
+        # The instruction is all there is.
+        default = profile.default_instruction
+        return f"`{default}`" if default else "nothing, unless one is given"
+    return _code(profile.query_prefix)
+
+
+def _code(prefix: str) -> str:
+    return f"`{prefix}`".replace("\n", r"\n") if prefix else "nothing"
 
 
 def _places(*, served_only: bool) -> str:

@@ -17,13 +17,13 @@ def test_a_profile_is_found_by_each_of_its_names(profile: ModelProfile | RerankP
 
 def test_no_name_means_two_models() -> None:
     spellings = Counter(
-        name
+        spelling
         for profile in PROFILES
-        for name in {
-            each.lower() for each in (profile.name, profile.name.rpartition("/")[2], *profile.aliases)
-        }  # a hosted model's name is its own last part
+        for spelling in {
+            name.lower() for name in (profile.name, profile.name.rpartition("/")[2], *profile.aliases)
+        }  # a set, since a hosted model's name is its own last part
     )
-    assert [name for name, count in spellings.items() if count > 1] == []
+    assert [spelling for spelling, count in spellings.items() if count > 1] == []
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ class ModelProfile:
         pooling: How token vectors become one vector; None for hosted models.
         normalize: Whether the model's own pipeline returns unit length. This package always does.
         query_prefix: Put before a query; may hold `{instruction}`.
-        document_prefix: Put before a document.
+        document_prefix: Put before a document, as it stands; empty for most models.
         default_instruction: Used where the caller gives none.
         min_dimensions: Smallest size a vector may be cut to (Matryoshka), or None if it may not be cut.
         listed_dimensions: The only sizes allowed, for APIs that list them.
         sends_dimensions: Whether the hosted API cuts vectors itself, on a `dimensions` field.
-        max_batch: Most texts a hosted API takes in a request.
+        max_batch: How many texts a hosted API takes in one request.
         base64: Whether the hosted API can answer in base64.
         appended_token: Token that must end every input, since the vector is pooled from it.
         architecture: Family of the local checkpoint, such as `qwen3`, `bert` or `jina_bert`; None for hosted models.
@@ -103,7 +103,7 @@ class ModelProfile:
         """Refuse a vector size this model cannot give.
 
         Args:
-            dimensions: The size asked for, or None for the full vector.
+            dimensions: The requested size, or None for the full vector.
 
         Raises:
             InvalidInputError: Naming the sizes that are allowed.
@@ -206,10 +206,10 @@ class RerankProfile:
         """
         chosen = self.default_instruction if instruction is None else instruction
         line = _fill(self.instruction_line, chosen) if chosen else ""
-        at = next((at for at, piece in enumerate(self._body) if "{document}" in piece), 0)
-        before, _, after = self._body[at].partition("{document}")
-        filled = [_fill_both(piece, line, query) for piece in (*self._body[:at], before)]
-        return [self.prefix, *filled], [after, *self._body[at + 1 :], self.suffix]
+        position = next((index for index, piece in enumerate(self._body) if "{document}" in piece), 0)
+        before, _, after = self._body[position].partition("{document}")
+        filled = [_fill_both(piece, line, query) for piece in (*self._body[:position], before)]
+        return [self.prefix, *filled], [after, *self._body[position + 1 :], self.suffix]
 
     @property
     def _body(self) -> tuple[str, ...]:
