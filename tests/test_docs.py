@@ -240,7 +240,7 @@ def test_the_rooms_of_the_architecture_page_are_those_of_the_package() -> None:
 
 def test_the_readme_is_short_enough_to_read() -> None:
     written = re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", "", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(written.splitlines()) <= 180
+    assert len(written.splitlines()) <= 190
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
