@@ -33,6 +33,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
+ROOT_PAGES = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+PACKAGE = Path(qwen_embed_integrations.__file__).parent
 GUIDES = [page for page in sorted(DOCS.glob("*.md")) if "```python" in page.read_text(encoding="utf-8")]
 
 _BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
@@ -217,7 +219,7 @@ def test_every_extra_has_its_row_in_the_readme() -> None:
     assert set(named) == set(known) - {"sglang"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "qwen-embed bench" in page.read_text()], ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if "\nqwen-embed bench" in page.read_text()], ids=name)
 def test_every_option_of_the_benchmark_on_a_page_exists(page: Path) -> None:
     command: Any = typer.main.get_command(cli.build_app())
     known = {option for each in command.commands["bench"].params for option in (*each.opts, *each.secondary_opts)}
@@ -230,8 +232,7 @@ def test_every_option_of_the_benchmark_on_a_page_exists(page: Path) -> None:
 def test_the_rooms_of_the_architecture_page_are_those_of_the_package() -> None:
     first_cells = re.findall(r"^\| (`[^|]+) \|", section(DOCS / "architecture.md", "The house"), re.MULTILINE)
     named = {place.rstrip("/") for cell in first_cells for place in re.findall(r"`([^`]+)`", cell)}
-    package = Path(qwen_embed_integrations.__file__).parent
-    rooms = {entry.name for entry in package.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
+    rooms = {entry.name for entry in PACKAGE.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
     assert named == rooms - {"__init__.py"}
 
 
@@ -243,7 +244,7 @@ def test_the_readme_is_short_enough_to_read() -> None:
     assert len(written.splitlines()) <= 190
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *ROOT_PAGES], ids=name)
 def test_what_a_page_links_to_exists(page: Path) -> None:
     for target, title in _LINK.findall(page.read_text(encoding="utf-8")):
         if "://" in target:
@@ -252,6 +253,33 @@ def test_what_a_page_links_to_exists(page: Path) -> None:
         assert path.is_file(), f"{name(page)}: {target}"
         if title.startswith("test_"):
             assert re.search(rf"^(async )?def {title}\(", path.read_text(encoding="utf-8"), re.MULTILINE), title
+
+
+_OF_THE_ROOT = re.compile(r"(?<![\w/.-])(?:src|tests|docs|benchmarks|examples|\.github)/[\w./-]*")
+_PYTHON_FILE = re.compile(r"(?<![\w/.-])[\w./-]*\w\.py\b")
+# Of SGLang, as sources of facts.
+_THEIRS = {
+    "entrypoints/openai/protocol.py",
+    "srt/entrypoints/http_server.py",
+    "srt/managers/tokenizer_manager.py",
+    "weight_utils.py",
+}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT_PAGES], ids=name)
+def test_a_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = {place for place in _OF_THE_ROOT.findall(text) if not (ROOT / place.rstrip(".")).exists()}
+    for place in set(_PYTHON_FILE.findall(text)) - _THEIRS:
+        if "/" not in place:  # its folder stands elsewhere on the page
+            known = any(
+                any((ROOT / folder).rglob(place)) for folder in ("src", "tests", "docs", "benchmarks", "examples")
+            )
+        else:
+            known = any((root / place).is_file() for root in (ROOT, PACKAGE, page.parent))
+        if not known:
+            missing.add(place)
+    assert {place for place in missing if "acme" not in place} == set()  # what a reader is to write is called so
 
 
 @pytest.fixture(scope="module")
