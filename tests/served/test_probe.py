@@ -266,7 +266,7 @@ def test_a_server_too_slow_to_say_what_it_is_is_waited_for(
     server: loopback.Server, reranker: MakeReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = reranker(base_url=server.base_url, timeout=10)
-    monkeypatch.setattr(ours._engine.connection, "_optional_timeout", 0.05)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ours._engine.server.connection, "_optional_timeout", 0.05)  # type: ignore[attr-defined]
 
     def slowly(request: loopback.Request) -> None:
         time.sleep(0.2 * (request.path == "/model_info"))
