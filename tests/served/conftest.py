@@ -9,11 +9,19 @@ import pytest
 import loopback
 import tiny
 from qwen_embed_integrations import Embedder, Reranker
+from qwen_embed_integrations.served import recognition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Recorded = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a server time to say what it is, however busy the machine."""
+    monkeypatch.setattr(recognition, "_HOLD_BACK", 60.0)
+    monkeypatch.setattr(recognition, "_HINT_TIMEOUT", 60.0)
 
 
 @pytest.fixture
