@@ -60,6 +60,11 @@ def root_of(base_url: str) -> str:
     return base_url.removesuffix("/v1")
 
 
+def whole_url(base_url: str, path: str) -> str:
+    """Return the URL of a path below the base URL; one that is a URL already stays as it is."""
+    return path if "://" in path else f"{base_url}/{path}"
+
+
 def check_headers(api_key: str | None, default_headers: Mapping[str, str] | None) -> dict[str, str]:
     """Refuse what no header can carry, before the HTTP library does so with the secret in its message.
 

@@ -55,48 +55,48 @@ NO_KEY = "EMPTY"
 
 
 def message_of(body: str) -> str:
-    """Return what a server meant to say, whichever shape it says it in, without the texts that it echoes."""
-    return _meant(body)[:_SHOWN]
+    """Return the message in an error body, whichever shape it has, without the texts that it echoes."""
+    return _whole_message(body)[:_SHOWN]
 
 
-def _meant(body: str) -> str:
+def _whole_message(body: str) -> str:
     try:
-        said = json.loads(body)
-        found = _words(said) or ([json.dumps(said, ensure_ascii=False)] if said != "" else [])
+        parsed = json.loads(body)
+        messages = _messages_in(parsed) or ([json.dumps(parsed, ensure_ascii=False)] if parsed != "" else [])
     except (ValueError, RecursionError):
         return " ".join(body.split())
-    return "; ".join(dict.fromkeys(found))
+    return "; ".join(dict.fromkeys(messages))
 
 
-def _words(said: Any) -> list[str]:
-    if isinstance(said, str):
-        return _PRINTED_MSG.findall(said) if _PRINTED.match(said) else [said] if said else []
-    if isinstance(said, dict):
+def _messages_in(parsed: Any) -> list[str]:
+    if isinstance(parsed, str):
+        return _PRINTED_MSG.findall(parsed) if _PRINTED.match(parsed) else [parsed] if parsed else []
+    if isinstance(parsed, dict):
         # `input`, beside a `msg` of FastAPI's, is what was sent.
-        said = [said.get(key) for key in ("error", "message", "msg", "detail")]
-    return [words for each in said for words in _words(each)] if isinstance(said, list) else []
+        parsed = [parsed.get(key) for key in ("error", "message", "msg", "detail")]
+    return [message for part in parsed for message in _messages_in(part)] if isinstance(parsed, list) else []
 
 
-def judge(response: Any) -> None:
+def mark_retry(response: Any) -> None:
     """Tell the SDK's retry layer about replies whose status does not mean what it says.
 
     Args:
-        response: The HTTP response; error bodies are read here, and the verdict is left in the header that the SDK
-            obeys.
+        response: The HTTP response; error bodies are read here, and whether to retry is left in the header that the
+            SDK honours.
     """
     if response.is_error:
         response.read()
-        _leave_verdict(response)
+        _set_retry_header(response)
 
 
-async def ajudge(response: Any) -> None:
-    """Tell the SDK's retry layer about replies whose status does not mean what it says; see `judge`."""
+async def amark_retry(response: Any) -> None:
+    """Tell the SDK's retry layer about replies whose status does not mean what it says; see `mark_retry`."""
     if response.is_error:
         await response.aread()
-        _leave_verdict(response)
+        _set_retry_header(response)
 
 
-def _leave_verdict(response: Any) -> None:
+def _set_retry_header(response: Any) -> None:
     message = message_of(response.text)
     status = response.status_code
     if status == 400 and _BUSY_AS_400.match(message):  # noqa: PLR2004 an HTTP status
@@ -123,11 +123,13 @@ def from_sdk(error: openai.APIError, url: str, secrets: Sequence[str]) -> Server
         )
     if not isinstance(error, openai.APIStatusError):
         cause = error.__cause__ or error
-        said = str(cause).rstrip(".") or type(cause).__name__
+        if is_out_of_threads(cause):
+            return out_of_threads(cause, url)
+        reason = str(cause).rstrip(".") or type(cause).__name__
         return ServerConnectionError(
-            f"{url} cannot be reached: {said}. Is the server running, and is `base_url` right?", url=url
+            f"{url} cannot be reached: {reason}. Is the server running, and is `base_url` right?", url=url
         )
-    found = from_status(
+    translated = from_status(
         error.status_code,
         error.response.text,
         url,
@@ -135,8 +137,28 @@ def from_sdk(error: openai.APIError, url: str, secrets: Sequence[str]) -> Server
         keyless=error.request.headers.get("authorization") == f"Bearer {NO_KEY}",
         secrets=secrets,
     )
-    hide(found, secrets)
-    return found
+    hide(translated, secrets)
+    return translated
+
+
+def is_out_of_threads(error: BaseException) -> bool:
+    """Tell whether the system refused a thread; Python says so in an error that has no type of its own."""
+    return isinstance(error, RuntimeError) and "new thread" in str(error)
+
+
+def out_of_threads(error: BaseException, url: str) -> ServerConnectionError:
+    """Return the error for a request that was not sent since no thread could be started.
+
+    Args:
+        error: What Python raised.
+        url: Where the request would have gone.
+    """
+    return ServerConnectionError(
+        f"No thread could be started to send requests to {url} ({error}): this process, or its user, runs as many "
+        "as it may. Lower `max_concurrency`, run fewer threads elsewhere in the program, or raise the limit "
+        "(`ulimit -u`, or a container's limit on processes).",
+        url=url,
+    )
 
 
 def hide(error: ServerError, secrets: Sequence[str]) -> None:
@@ -159,8 +181,8 @@ def _blank(text: str, secrets: Sequence[str]) -> str:
 
 
 def _most_texts(message: str) -> int | None:
-    found = _MOST_TEXTS.search(message)
-    return int(next(filter(None, found.groups()))) if found else None
+    match = _MOST_TEXTS.search(message)
+    return int(next(filter(None, match.groups()))) if match else None
 
 
 def from_status(
@@ -176,9 +198,9 @@ def from_status(
         keyless: Whether the request carried no key.
         secrets: Keys and header values, blanked out before what is shown is cut: half a key is one too.
     """
-    message = _meant(body)
+    message = _whole_message(body)
     shown = _blank(message, secrets)[:_SHOWN]
-    said = f"{url} answered {status}: {shown}" if shown else f"{url} answered {status}"
+    answered = f"{url} answered {status}: {shown}" if shown else f"{url} answered {status}"
     kind: type[ServerError] = RequestRefusedError
     advice = ""
     if location:
@@ -186,9 +208,9 @@ def from_status(
         advice = f"It redirects to {location}, which is not followed: point `base_url` there if that is the server."
     elif status in {401, 403}:
         kind = ServerAuthenticationError
-        # 403 is said of a key's rights too, and by proxies.
-        unasked = keyless and status == 401  # noqa: PLR2004 an HTTP status
-        advice = "No `api_key` was given, and the server wants one." if unasked else "Check `api_key`."
+        # 403 also stands for a key's rights, and comes from proxies.
+        without_key = keyless and status == 401  # noqa: PLR2004 an HTTP status
+        advice = "No `api_key` was given, and the server wants one." if without_key else "Check `api_key`."
     elif status in {404, 405}:
         kind = EndpointNotFoundError
         advice = (
@@ -211,7 +233,7 @@ def from_status(
     elif _is_busy(status, message):
         kind, advice = ServerBusyError, "Lower `max_concurrency`, raise `max_retries`, or look at the server's log."
     error = kind(
-        " ".join(filter(None, (f"{said.rstrip('.')}.", advice))),
+        " ".join(filter(None, (f"{answered.rstrip('.')}.", advice))),
         url=url,
         status=status,
         body=_blank(body, secrets)[:_SHOWN],

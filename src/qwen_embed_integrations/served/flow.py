@@ -22,13 +22,25 @@ class Request:
     Attributes:
         path: Relative to the base URL, or an absolute URL on the same server.
         body: JSON body; None makes it a GET.
-        optional: Tried once and briefly, for questions whose answer can be done without.
+        optional: Sent once and waited for briefly, for questions whose answer can be done without.
+        timeout: Seconds for the request and its retries together; None for the connection's own timeout a try.
     """
 
     path: str
     body: Mapping[str, Any] | None = None
     optional: bool = False
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Background:
+    """A flow to run beside the one that yields this, which goes on at once and receives an empty reply.
+
+    Nobody waits for its result. It runs next, within the same bound on requests in flight.
+    """
+
+    flow: Flow[None]
 
 
 if TYPE_CHECKING:
-    Flow: TypeAlias = Generator[Request, bytes, T]
+    Flow: TypeAlias = Generator[Request | Background, bytes, T]

@@ -34,20 +34,20 @@ class Clients:
             "default_headers": headers,
         }
 
-    def threaded(self) -> openai.OpenAI:
+    def for_threads(self) -> openai.OpenAI:
         """Return a client for threads."""
         # A redirect would carry texts and headers to whomever it names.
-        hooks = {"response": [failures.judge]}
+        hooks = {"response": [failures.mark_retry]}
         http_client = openai.DefaultHttpxClient(event_hooks=hooks, follow_redirects=False)
-        return self._own(openai.OpenAI(**self._settings, http_client=http_client))
+        return self._without_environment(openai.OpenAI(**self._settings, http_client=http_client))
 
-    def looped(self) -> openai.AsyncOpenAI:
+    def for_loop(self) -> openai.AsyncOpenAI:
         """Return a client for one event loop."""
-        hooks = {"response": [failures.ajudge]}
+        hooks = {"response": [failures.amark_retry]}
         http_client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, follow_redirects=False)
-        return self._own(openai.AsyncOpenAI(**self._settings, http_client=http_client))
+        return self._without_environment(openai.AsyncOpenAI(**self._settings, http_client=http_client))
 
-    def _own(self, client: Client) -> Client:
+    def _without_environment(self, client: Client) -> Client:
         # The SDK adds what OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS hold. That is meant for OpenAI,
         # and this server may be anybody's.
         client.organization = client.project = None

@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.served.flow import Flow
 
 
-def probe(
-    root_url: str, *, model: str | None = None, named: Dialect | None = None, optional: bool = True
-) -> Flow[ServerInfo]:
-    """Ask a server what it is; one that does not say is `unknown`.
+def probe(root_url: str, *, model: str | None = None, named: Dialect | None = None) -> Flow[ServerInfo]:
+    """Ask a server what it is, each question once and briefly; one that does not say is `unknown`.
 
     Args:
         root_url: Address without `/v1`.
         model: The name the caller knows the model by, for servers that run several.
         named: What it is, if that is known: only its own questions are asked then.
-        optional: Whether each question is asked only once and briefly.
 
     Returns:
         What is known of it.
@@ -30,7 +27,11 @@ def probe(
     Raises:
         ServerError: If the server is busy or does not answer, which says nothing about what it is.
     """
-    questions = Questions(root_url, model=model, optional=optional)
+    return (yield from identify(Questions(root_url, model=model), named))
+
+
+def identify(questions: Questions, named: Dialect | None) -> Flow[ServerInfo]:
+    """Ask a server what it is, where some questions may have been answered before; see `probe`."""
     if named is not None:
         return (yield from _describe(named, questions))
     for dialect in DIALECTS.values():

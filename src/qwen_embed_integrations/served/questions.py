@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError, ServerError
@@ -15,17 +17,33 @@ if TYPE_CHECKING:
 _NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for while it speaks of itself.
+
+    Attributes:
+        optional: Whether each question is sent once and briefly; if not, it is tried again like any request.
+        deadline: When all questions together must have been answered, on the clock of `time.monotonic`; None for never.
+        hint_timeout: Seconds for an answer that can be done without; None for as long as any optional request.
+    """
+
+    optional: bool = True
+    deadline: float | None = None
+    hint_timeout: float | None = None
+
+
 class Questions:
     """What a server has said about itself so far.
 
     Attributes:
         model: The name the caller knows the model by; None for whatever the server runs.
+        patience: How long it is waited for; may be changed between attempts, while the answers are kept.
     """
 
-    def __init__(self, root_url: str, *, model: str | None = None, optional: bool = True) -> None:
+    def __init__(self, root_url: str, *, model: str | None = None) -> None:
         self.model = model
+        self.patience = Patience()
         self._root_url = root_url
-        self._optional = optional
         self._answers: dict[str, Any] = {}
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Flow[dict[str, Any]]:
@@ -42,24 +60,24 @@ class Questions:
             ServerError: If the server is busy or cannot be reached, which says nothing about what it is.
         """
         if path not in self._answers:
-            self._answers[path] = yield from self._ask(path, body, optional=self._optional)
-        found: dict[str, Any] = self._answers[path]
-        return found
+            self._answers[path] = yield from self._ask(self._request(path, body))
+        answer: dict[str, Any] = self._answers[path]
+        return answer
 
     def hint(self, path: str, body: dict[str, Any] | None = None) -> Flow[dict[str, Any]]:
         """Ask, once and briefly, what can be done without; empty whatever goes wrong. See `ask`."""
         if path not in self._answers:
             try:
-                self._answers[path] = yield from self._ask(path, body, optional=True)
+                self._answers[path] = yield from self._ask(self._brief_request(path, body))
             except ServerError:
                 self._answers[path] = {}
-        found: dict[str, Any] = self._answers[path]
-        return found
+        answer: dict[str, Any] = self._answers[path]
+        return answer
 
     def exists(self, path: str) -> Flow[bool | None]:
         """Tell whether there is a POST route: a GET is 405 on one, and 404 where there is none; None for all else."""
         try:
-            yield Request(self._root_url + path, optional=True)
+            yield self._request(path, None, optional=True)
         except (ServerBusyError, ServerConnectionError):
             raise
         except ServerError as error:
@@ -71,26 +89,41 @@ class Questions:
     def models(self, path: str = "/v1/models") -> Flow[list[dict[str, Any]]]:
         """Return the entries in the list of models; empty where there is no list."""
         entries = (yield from self.ask(path)).get("data")
-        return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
     def listed(self, path: str = "/v1/models") -> Flow[dict[str, Any]]:
         """Return the model's entry in the list of models, or the first one; empty where there is no list."""
         models = yield from self.models(path)
-        mine = (each for each in models if each.get("id") == self.model)
-        return next(mine, models[0] if models else {})
+        named = (entry for entry in models if entry.get("id") == self.model)
+        return next(named, models[0] if models else {})
 
     def owner(self, path: str = "/v1/models") -> Flow[str | None]:
         """Return whom the list of models names as their owner, by which most servers can be told apart."""
         owner = (yield from self.listed(path)).get("owned_by")
         return owner if isinstance(owner, str) else None
 
-    def _ask(self, path: str, body: dict[str, Any] | None, *, optional: bool) -> Flow[dict[str, Any]]:
-        url = self._root_url + path
+    def _ask(self, request: Request) -> Flow[dict[str, Any]]:
         try:
-            reply = yield Request(url, body, optional=optional)
-            said = parse_json(reply, url)
+            answer = parse_json((yield request), request.path)
         except (ServerBusyError, ServerConnectionError):
             raise
         except ServerError:
             return {}
-        return said if isinstance(said, dict) else {}
+        return answer if isinstance(answer, dict) else {}
+
+    def _request(self, path: str, body: dict[str, Any] | None, *, optional: bool | None = None) -> Request:
+        url, timeout = self._root_url + path, None
+        if self.patience.deadline is not None:
+            timeout = self.patience.deadline - time.monotonic()
+            if timeout <= 0:
+                raise ServerConnectionError(
+                    f"{self._root_url} took too long to say what it is. Raise `timeout`, or name the server with "
+                    "`dialect`.",
+                    url=url,
+                )
+        return Request(url, body, self.patience.optional if optional is None else optional, timeout)
+
+    def _brief_request(self, path: str, body: dict[str, Any] | None) -> Request:
+        request = self._request(path, body, optional=True)
+        limits = [limit for limit in (request.timeout, self.patience.hint_timeout) if limit is not None]
+        return replace(request, timeout=min(limits, default=None))

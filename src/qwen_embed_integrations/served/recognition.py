@@ -1,10 +1,21 @@
-"""What is known of a server by now: stated, read off its address, or asked with the first use."""
+"""What is known of a server by now: stated, read off its address, or asked with the first use.
+
+SGLang answers the wrong question with nonsense, so a server is asked what it is and for which task, and:
+
+- Embedding sends its texts first. With the first reply, the questions go out beside whatever else is sent; the vectors
+  that came are held back for the answer by half a second at most. A server that says so by then to be for another task
+  is refused with its first vectors; one that says so later, with the next vectors of the call or with the next call.
+- Reranking, and a server that was refused before, wait for the answer before anything is sent.
+- All questions together have one deadline: `timeout` where the answer is waited for, a few seconds elsewhere. A server
+  that did not answer by then is asked again half a minute later; what it has answered by then is not asked again.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import (
     InvalidInputError,
@@ -14,50 +25,89 @@ from qwen_embed_integrations.errors import (
 )
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects import DIALECTS, by_host, check_dialect
-from qwen_embed_integrations.served.probe import probe
+from qwen_embed_integrations.served.probe import identify
+from qwen_embed_integrations.served.questions import Patience, Questions
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
+    from qwen_embed_integrations.options import ServedOptions
     from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks
     from qwen_embed_integrations.served.flow import Flow
-    from qwen_embed_integrations.server_info import DialectName, Task
+    from qwen_embed_integrations.server_info import Task
 
+# Seconds for all questions together, where nothing has to wait for their answer.
+_DEADLINE = 5.0
+# Seconds by which vectors that came are held back for the answer; a call under a limit of one second must not fail for
+# it. An answer that can be done without gets less, so that it cannot use up the time of the others.
+_HOLD_BACK = 0.5
+_HINT_TIMEOUT = 0.25
 # Seconds before a server that could not say what it is gets asked again.
 _ASK_AGAIN = 30.0
 
 
-class Recognition:
-    """One server, and how it is spoken to."""
+class Attempt:
+    """One round of questions that is under way, which others may wait for.
 
-    def __init__(
-        self, base_url: str, *, task: Task, model: str, dialect: Literal["auto", DialectName] | ServerInfo
-    ) -> None:
-        check_dialect(dialect)
-        self._base_url = base_url
+    Attributes:
+        ended: Done when it is over, however it ended.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Future[None] = Future()
+        self.ended.set_running_or_notify_cancel()  # so that nobody who waits for it can cancel it
+        self._started = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self._started
+
+    @property
+    def hold_back(self) -> float:
+        """Seconds for which replies are still held back for it."""
+        return max(0.0, _HOLD_BACK - self.age)
+
+
+class Recognition:
+    """One server: what it is by now, and the questions that find it out.
+
+    Attributes:
+        base_url: Its address, up to and including `/v1`.
+    """
+
+    def __init__(self, base_url: str, *, task: Task, model: str, options: ServedOptions) -> None:
+        check_dialect(options.dialect)
+        self.base_url = base_url
         self._task: Task = task
         self._model = model
+        self._patience = max(options.timeout, _DEADLINE)
         self._named: Dialect | None = None
         self._known: ServerInfo | None = None
-        self._asking = False
-        self._ask_at = 0.0
+        # What it said of itself, where that is not for the task.
+        self._wrong: ServerInfo | None = None
+        self._attempt: Attempt | None = None
+        self._ask_again_at = 0.0
+        self._questions: Questions | None = None
         self._lock = threading.Lock()
-        if isinstance(dialect, ServerInfo):
-            self._known = dialect
+        if isinstance(options.dialect, ServerInfo):
+            self._known = options.dialect
         else:
             hosted = by_host(base_url)
-            if dialect != "auto":
-                self._named = DIALECTS[dialect]
-            if hosted is not None and dialect in {"auto", hosted.kind}:
+            if options.dialect != "auto":
+                self._named = DIALECTS[options.dialect]
+            if hosted is not None and options.dialect in {"auto", hosted.kind}:
                 self._known = hosted
         if self.dialect.form_for(task) is None:
-            parameter = "base_url" if dialect == "auto" else "dialect"
-            raise InvalidInputError(f"`{parameter}` names {self._lack(self.dialect)}", parameter=parameter)
+            parameter = "base_url" if options.dialect == "auto" else "dialect"
+            raise InvalidInputError(f"`{parameter}` names {self._missing_task(self.dialect)}", parameter=parameter)
         if self._known is not None:
-            self._known.require(task, base_url, self.dialect.advice.get(task, ""))
+            self._require_task(self._known)
+
+    # --- what is known -------------------------------------------------------------------------------------------
 
     @property
     def is_known(self) -> bool:
-        """Whether it was stated or has said what it is."""
+        """Whether it was stated, or has said what it is."""
         return self._known is not None
 
     @property
@@ -83,57 +133,107 @@ class Recognition:
         limits = [limit for limit in (self.info.max_batch, self.form.max_batch) if limit is not None]
         return min(limits, default=None)
 
-    def ask(self, *, needed: bool) -> Flow[ServerInfo]:
+    @property
+    def comes_first(self) -> bool:
+        """Whether the server must say what it is before anything else is sent."""
+        if self._known is not None:
+            return False
+        if self._wrong is not None:
+            return True
+        # One that was named and does not answer is believed to be what it was named.
+        return self._task == "rerank" and (self._named is None or time.monotonic() >= self._ask_again_at)
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The questions that are under way in the background."""
+        return self._attempt
+
+    def check(self) -> None:
+        """Refuse a server that said it is for something else.
+
+        Raises:
+            WrongServerError: If it did, and has not said otherwise since.
+        """
+        if self._known is None and self._wrong is not None:
+            self._require_task(self._wrong)
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    def ask(self, *, required: bool) -> Flow[None]:
         """Find out what the server is, and that it is for the task.
 
         Args:
-            needed: Whether the answer is worth waiting for. Where it is not, one caller asks for all.
-
-        Returns:
-            What is known; of kind `unknown`, or what it was named, where the server does not say.
+            required: Whether nothing can go on without the answer.
 
         Raises:
             WrongServerError: If it is for something else.
-            ServerBusyError: If it was not named, is needed, and too busy to answer.
-            ServerConnectionError: If it was not named, is needed, and does not answer.
+            ServerBusyError: If it was not named, is required, and too busy to answer.
+            ServerConnectionError: If it was not named, is required, and does not answer.
+        """
+        questions = self._questions or Questions(root_of(self.base_url), model=self._model)
+        if required:
+            # A server that was named is asked only for its task and limits, and need not be waited for as patiently.
+            optional = self._named is not None
+            questions.patience = Patience(optional, time.monotonic() + (_DEADLINE if optional else self._patience))
+        else:
+            questions.patience = Patience(
+                optional=True, deadline=time.monotonic() + _DEADLINE, hint_timeout=_HINT_TIMEOUT
+            )
+        try:
+            info = yield from identify(questions, self._named)
+        except (ServerBusyError, ServerConnectionError):
+            # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
+            self._questions = questions
+            self._ask_again_at = time.monotonic() + _ASK_AGAIN
+            if required and self._named is None:
+                raise
+            return
+        self._questions = None
+        self._wrong = info
+        self._require_task(info)
+        self._known, self._wrong = info, None
+
+    def ask_in_background(self) -> Flow[None] | None:
+        """Return the questions as a flow to run beside the work; None where none are due, or somebody asks by now.
+
+        Until the flow has ended, `attempt` is what others may wait for. A server that is for something else is
+        remembered for `check`.
         """
         with self._lock:
-            if self._known is not None or (not needed and (self._asking or time.monotonic() < self._ask_at)):
-                return self.info
-            self._asking = True
+            # An attempt that was never run, since its event loop was dropped, is not waited for forever.
+            under_way = self._attempt is not None and self._attempt.age < _ASK_AGAIN
+            if self._known is not None or under_way or time.monotonic() < self._ask_again_at:
+                return None
+            self._attempt = attempt = Attempt()
+        return self._run_attempt(attempt)
+
+    def abandon_attempt(self) -> None:
+        """Let nobody wait for questions that were dropped with the connection."""
+        attempt = self._attempt
+        if attempt is not None:
+            self._end(attempt)
+
+    def _run_attempt(self, attempt: Attempt) -> Flow[None]:
         try:
-            found = yield from self._ask(needed=needed)
+            yield from self.ask(required=False)
+        except WrongServerError:
+            pass  # `check` raises it where somebody is told
         finally:
-            self._asking = False
-        if found is None:
-            # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
-            self._ask_at = time.monotonic() + _ASK_AGAIN
-            return self.info
-        dialect = DIALECTS[found.kind]
-        found.require(self._task, self._base_url, dialect.advice.get(self._task, ""))
+            self._end(attempt)
+
+    def _end(self, attempt: Attempt) -> None:
+        with self._lock:
+            if self._attempt is attempt:
+                self._attempt = None
+            if not attempt.ended.done():
+                attempt.ended.set_result(None)
+
+    def _require_task(self, info: ServerInfo) -> None:
+        dialect = DIALECTS[info.kind]
+        info.require(self._task, self.base_url, dialect.advice.get(self._task, ""))
         if dialect.form_for(self._task) is None:
-            raise WrongServerError(f"{self._base_url} is {self._lack(dialect)}", url=self._base_url)
-        self._known = found
-        return found
+            raise WrongServerError(f"{self.base_url} is {self._missing_task(dialect)}", url=self.base_url)
 
-    def _ask(self, *, needed: bool) -> Flow[ServerInfo | None]:
-        root_url = root_of(self._base_url)
-        try:
-            return (yield from probe(root_url, model=self._model, named=self._named))
-        except ServerConnectionError:
-            if not needed or self._named is not None:
-                return None
-        except ServerBusyError:
-            if not needed:
-                return None
-        try:
-            # It will say, with the patience that any request gets.
-            return (yield from probe(root_url, model=self._model, named=self._named, optional=False))
-        except (ServerBusyError, ServerConnectionError):
-            if self._named is None:
-                raise
-            return None
-
-    def _lack(self, dialect: Dialect) -> str:
+    def _missing_task(self, dialect: Dialect) -> str:
         advice = dialect.advice.get(self._task, "Point `base_url` at a server that can.")
         return f"{dialect.title}, which does not {self._task} in a way that is spoken here. {advice}"

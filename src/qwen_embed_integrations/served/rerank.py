@@ -2,93 +2,88 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.engine import ServedEngine
-from qwen_embed_integrations.served.flow import Request
+from qwen_embed_integrations.served.endpoint import Endpoint
 from qwen_embed_integrations.served.replies import read_scores
-from qwen_embed_integrations.served.splitting import Talk, settle
+from qwen_embed_integrations.served.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.engine import Batch, Usage
     from qwen_embed_integrations.options import ServedOptions
-    from qwen_embed_integrations.served.dialects.base import Reranks
-    from qwen_embed_integrations.served.flow import Flow
-    from qwen_embed_integrations.served.splitting import Item
-    from qwen_embed_integrations.vectors import Floats
+    from qwen_embed_integrations.served.dialects.base import Body, Reranks
+    from qwen_embed_integrations.served.recognition import Recognition
 
 
-class ServedRerankEngine(ServedEngine):
-    """Scores documents against a query over HTTP."""
+class ServedRerankEngine:
+    """Scores documents against a query over HTTP.
 
-    task = "rerank"
+    Attributes:
+        server: Where the model runs.
+    """
 
     def __init__(self, model: str, options: ServedOptions, *, default_instruction: str | None) -> None:
-        super().__init__(model, options)
+        self.server = Server(model, "rerank", options)
+        self._model = model
         self._default_instruction = default_instruction
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield scores in parts."""
-        # Before the documents go out, or each of their requests would ask.
-        if documents and not self.server.is_known:
-            list(self.connection.run([self.server.ask(needed=True)]))
-        yield from self.run(documents, partial(self._flow, query, instruction))
+        return self.server.run(documents, partial(self._endpoints, query, instruction))
 
-    async def arerank(
-        self, query: str, documents: Sequence[str], instruction: str | None
-    ) -> AsyncGenerator[Batch, None]:
+    def arerank(self, query: str, documents: Sequence[str], instruction: str | None) -> AsyncGenerator[Batch, None]:
         """Yield scores in parts."""
-        if documents and not self.server.is_known:
-            [_ async for _ in self.connection.arun([self.server.ask(needed=True)])]
-        async with aclosing(self.arun(documents, partial(self._flow, query, instruction))) as batches:
-            async for batch in batches:
-                yield batch
+        return self.server.arun(documents, partial(self._endpoints, query, instruction))
 
     @property
-    def _form(self) -> Reranks:
-        return cast("Reranks", self.server.form)
+    def usage(self) -> Usage:
+        """Tokens and requests so far."""
+        return self.server.usage.total
 
-    def _flow(self, query: str, instruction: str | None, items: Sequence[Item]) -> Flow[list[Batch]]:
-        sent = self._sendable(instruction)
-        return (
-            yield from self.somewhere(
-                lambda: self._form.paths(self.connection.base_url, self.server.info),
-                partial(self._settle, items, query, sent),
-            )
-        )
+    def describe(self) -> dict[str, str | int | None]:
+        """Return what is known of the server by now; see `Server.describe`."""
+        return self.server.describe()
 
-    def _settle(self, items: Sequence[Item], query: str, instruction: str | None, path: str) -> Flow[list[Batch]]:
-        def ask(texts: Sequence[str]) -> Request:
-            return Request(path, self._form.body(self.model, query, texts, instruction))
+    def close(self) -> None:
+        """Close connections and threads."""
+        self.server.close()
 
-        def read(reply: bytes, count: int) -> Floats:
-            return read_scores(self.parse(reply, path), count, self.connection.url(path))
+    async def aclose(self) -> None:
+        """Close connections and threads, those of the running event loop too."""
+        await self.server.aclose()
 
-        return settle(items, Talk(ask, read, "documents", self))
+    def _endpoints(self, query: str, instruction: str | None, recognition: Recognition) -> list[Endpoint]:
+        form = cast("Reranks", recognition.form)
+        sent = self._sendable(instruction, recognition)
 
-    def _sendable(self, instruction: str | None) -> str | None:
+        def body(documents: Sequence[str]) -> Body:
+            return form.body(self._model, query, documents, sent)
+
+        base_url, usage = recognition.base_url, self.server.usage
+        paths = form.paths(base_url, recognition.info)
+        return [Endpoint(base_url, path, "documents", body, read_scores, usage) for path in paths]
+
+    def _sendable(self, instruction: str | None, recognition: Recognition) -> str | None:
         """Return what is sent as the instruction.
 
         Raises:
             InvalidInputError: If it would be lost on the way, and scores be those of another.
         """
-        server = self.server.info
-        way = self._form.instruction(server)
-        if way == "sent":
+        fate = cast("Reranks", recognition.form).instruction(recognition.info)
+        if fate == "sent":
             return instruction
-        name = " ".join(filter(None, (self.server.dialect.title, server.version)))
-        if way == "lost" and instruction:
+        name = " ".join(filter(None, (recognition.dialect.title, recognition.info.version)))
+        if fate == "lost" and instruction:
             raise InvalidInputError(
                 f"`instruction` is {instruction!r}, but {name} passes none on to its rerankers. Serve the model with "
                 "SGLang or vLLM, or pass instruction='' to go without.",
                 parameter="instruction",
             )
-        if way == "template" and instruction not in {None, self._default_instruction}:
+        if fate == "template" and instruction not in {None, self._default_instruction}:
             raise InvalidInputError(
                 f"`instruction` is {instruction!r}, but {name} passes none on: the server puts one of its own into the "
                 "prompt. Leave `instruction` out, change the server's template, or point `base_url` at a server of "

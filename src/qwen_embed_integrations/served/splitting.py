@@ -1,4 +1,4 @@
-"""How a batch of texts is settled with a server that may refuse it: halve, isolate, shorten.
+"""How a batch of texts gets its values from a server that may refuse it: halve, isolate, shorten.
 
 Pure generators: they yield requests and receive replies, and know nothing of threads, loops or sockets.
 """
@@ -6,7 +6,7 @@ Pure generators: they yield requests and receive replies, and know nothing of th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from qwen_embed_integrations.engine import Batch
 from qwen_embed_integrations.errors import BadReplyError, RequestRefusedError, TextTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from qwen_embed_integrations.options import LongText
-    from qwen_embed_integrations.served.flow import Flow, Request
+    from qwen_embed_integrations.served.endpoint import Endpoint
+    from qwen_embed_integrations.served.flow import Flow
+    from qwen_embed_integrations.served.limits import Limits
     from qwen_embed_integrations.vectors import Floats
 
 # A text is halved until it is accepted, then grown back in as many steps: within 1/8 of the longest that fits.
@@ -31,47 +32,10 @@ _NEUTRAL = "hello"
 
 @dataclass(frozen=True)
 class Item:
-    """A text and where it belongs."""
+    """A text and its position among the texts of the call."""
 
     position: int
     text: str
-
-
-class Limits(Protocol):
-    """What a server takes, as far as that is known by now."""
-
-    long_text: LongText
-
-    @property
-    def batch_size(self) -> int:
-        """Most texts in the next request."""
-        ...
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Longest text that the model reads."""
-        ...
-
-    def take_at_most(self, count: int) -> None:
-        """Remember how many texts it takes at once, where it refused more."""
-        ...
-
-
-@dataclass(frozen=True)
-class Talk:
-    """How to ask for a list of texts, and how to read the answer.
-
-    Attributes:
-        ask: Makes the request.
-        read: Checks the reply to so many texts and returns their values, in order.
-        parameter: What the texts are called, for messages.
-        limits: What the server takes.
-    """
-
-    ask: Callable[[Sequence[str]], Request]
-    read: Callable[[bytes, int], Floats]
-    parameter: str
-    limits: Limits
 
 
 def in_batches(texts: Sequence[str], limits: Limits) -> Iterator[list[Item]]:
@@ -83,12 +47,13 @@ def in_batches(texts: Sequence[str], limits: Limits) -> Iterator[list[Item]]:
         start += len(batch)
 
 
-def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
+def request_values(items: Sequence[Item], endpoint: Endpoint, limits: Limits) -> Flow[list[Batch]]:
     """Get values for as many of the texts as the server takes.
 
     Args:
-        items: The texts of one request.
-        talk: How to ask and read.
+        items: The texts of one batch.
+        endpoint: Where they are sent.
+        limits: What the server takes. A limit that its refusals show is remembered there.
 
     Returns:
         Values in parts; a text that is refused for itself is a part with a `failure`.
@@ -98,35 +63,35 @@ def settle(items: Sequence[Item], talk: Talk) -> Flow[list[Batch]]:
     """
     done: list[Batch] = []
     # More may be known of the server than when these were put together.
-    waiting = _parts(list(items), talk.limits.batch_size)
-    takes_any = were_too_many = too_bulky = False
-    taken = 0
+    waiting = _parts(list(items), limits.batch_size)
+    accepts_some = too_many_texts = too_large_text = False
+    largest_accepted = 0
     while waiting:
         part = waiting.pop()
         try:
-            reply = yield talk.ask([item.text for item in part])
+            reply = yield endpoint.request([item.text for item in part])
         except RequestRefusedError as refusal:
-            divides = len(part) > 1 and (refusal.too_many or refusal.too_long)
-            if not (takes_any or divides or (yield from _takes_neutral(talk))):
+            divisible = len(part) > 1 and (refusal.too_many or refusal.too_long)
+            if not (accepts_some or divisible or (yield from _accepts_neutral(endpoint))):
                 raise
-            takes_any = takes_any or not divides
+            accepts_some = accepts_some or not divisible
             if len(part) == 1:
-                too_bulky |= refusal.too_many
-                done.append((yield from _settle_one(part[0], refusal, talk)))
+                too_large_text |= refusal.too_many
+                done.append((yield from _request_single(part[0], refusal, endpoint, limits)))
                 continue
-            were_too_many |= refusal.too_many
+            too_many_texts |= refusal.too_many
             # By length: the texts at fault for it end up together, and the rest goes through in one piece.
             part.sort(key=lambda item: len(item.text))
             stated = refusal.most_texts
             size = stated if stated is not None and 0 < stated < len(part) else (len(part) + 1) // 2
             waiting += _parts(part, size)
         else:
-            takes_any = True
-            taken = max(taken, len(part))
-            done += _checked(part, talk.read(reply, len(part)), talk)
+            accepts_some = True
+            largest_accepted = max(largest_accepted, len(part))
+            done += _checked(part, endpoint.values(reply, len(part)), endpoint)
     # Where one text alone is too much for a request, the number of texts was not at fault.
-    if were_too_many and taken and not too_bulky:
-        talk.limits.take_at_most(taken)
+    if too_many_texts and largest_accepted and not too_large_text:
+        limits.lower_max_batch(largest_accepted)
     return done
 
 
@@ -135,53 +100,44 @@ def _parts(items: list[Item], size: int) -> list[list[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)][::-1]
 
 
-def _takes_neutral(talk: Talk) -> Flow[bool]:
+def _accepts_neutral(endpoint: Endpoint) -> Flow[bool]:
     # Tells a refusal of some text from a refusal of everything, at the price of one word.
     try:
-        yield talk.ask([_NEUTRAL])
+        yield endpoint.request([_NEUTRAL])
     except RequestRefusedError:
         return False
     return True
 
 
-def _settle_one(item: Item, refusal: RequestRefusedError, talk: Talk) -> Flow[Batch]:
+def _request_single(item: Item, refusal: RequestRefusedError, endpoint: Endpoint, limits: Limits) -> Flow[Batch]:
+    # The text was refused on its own.
     if not _is_too_long(refusal):
-        return _refused(item, refusal, talk)
-    if talk.limits.long_text == "error":
-        reads = talk.limits.max_tokens
-        model = "the model reads" if reads is None else f"the {reads} tokens that the model reads"
-        if not refusal.too_long or refusal.status == _BATCH_IS_FULL:
-            model = "the server takes"
-        error = TextTooLongError(
-            f"`{talk.parameter}` holds a text at position {item.position} that is longer than {model} "
-            f"({refusal}). Split it, or pass long_text='truncate'.",
-            parameter=talk.parameter,
-            positions=(item.position,),
-        )
-        return _failed(error)
-    values = yield from _shorten(item.text, talk)
+        return _refused(item, refusal, endpoint)
+    if limits.long_text == "error":
+        return _failed(_too_long_error(item, refusal, endpoint, limits))
+    values = yield from _shorten(item.text, endpoint)
     if values is None:
-        return _refused(item, refusal, talk)
-    (batch,) = _checked([item], values, talk)
+        return _refused(item, refusal, endpoint)
+    (batch,) = _checked([item], values, endpoint)
     return batch if batch.failure else replace(batch, shortened=(item.position,))
 
 
-def _shorten(text: str, talk: Talk) -> Flow[Floats | None]:
+def _shorten(text: str, endpoint: Endpoint) -> Flow[Floats | None]:
     # Only the end of the text goes: the prompt before it and the token the server appends after it stay.
     values: Floats | None = None
-    longest_taken, shortest_refused = 0, len(text)
+    longest_accepted, shortest_refused = 0, len(text)
     steps = _REGROW_STEPS
-    while steps and (length := (longest_taken + shortest_refused) // 2) > longest_taken:
-        steps -= longest_taken > 0
+    while steps and (length := (longest_accepted + shortest_refused) // 2) > longest_accepted:
+        steps -= longest_accepted > 0
         try:
-            reply = yield talk.ask([text[:length]])
+            reply = yield endpoint.request([text[:length]])
         except RequestRefusedError as refusal:
             if not _is_too_long(refusal):  # for example only blanks are left
                 break
             shortest_refused = length
         else:
-            values = talk.read(reply, 1)
-            longest_taken = length
+            values = endpoint.values(reply, 1)
+            longest_accepted = length
     return values
 
 
@@ -190,25 +146,37 @@ def _is_too_long(refusal: RequestRefusedError) -> bool:
     return refusal.too_long or refusal.status == 413  # noqa: PLR2004 an HTTP status
 
 
-def _checked(items: Sequence[Item], values: Floats, talk: Talk) -> list[Batch]:
+def _checked(items: Sequence[Item], values: Floats, endpoint: Endpoint) -> list[Batch]:
     positions = [item.position for item in items]
-    bad = set(vectors.unusable(values).tolist())
-    if not bad:
+    unusable = set(vectors.unusable(values).tolist())
+    if not unusable:
         return [Batch(positions, values)]
-    good = [at for at in range(len(items)) if at not in bad]
-    wrong = tuple(sorted(positions[at] for at in bad))
+    usable = [row for row in range(len(items)) if row not in unusable]
+    failed = tuple(sorted(positions[row] for row in unusable))
     error = BadReplyError(
-        f"The server's reply for `{talk.parameter}` at {', '.join(map(str, wrong))} holds NaN, infinite or all-zero "
-        "values. On a GPU this is usually float16 overflowing: serve the model in bfloat16 or float32.",
-        positions=wrong,
+        f"The server's reply for `{endpoint.parameter}` at {', '.join(map(str, failed))} holds NaN, infinite or "
+        "all-zero values. On a GPU this is usually float16 overflowing: serve the model in bfloat16 or float32.",
+        positions=failed,
     )
-    kept = [Batch([positions[at] for at in good], values[good])] if good else []
+    kept = [Batch([positions[row] for row in usable], values[usable])] if usable else []
     return [*kept, _failed(error)]
 
 
-def _refused(item: Item, refusal: RequestRefusedError, talk: Talk) -> Batch:
+def _too_long_error(item: Item, refusal: RequestRefusedError, endpoint: Endpoint, limits: Limits) -> TextTooLongError:
+    limit = "the model reads" if limits.max_tokens is None else f"the {limits.max_tokens} tokens that the model reads"
+    if not refusal.too_long or refusal.status == _BATCH_IS_FULL:
+        limit = "the server takes"
+    return TextTooLongError(
+        f"`{endpoint.parameter}` holds a text at position {item.position} that is longer than {limit} "
+        f"({refusal}). Split it, or pass long_text='truncate'.",
+        parameter=endpoint.parameter,
+        positions=(item.position,),
+    )
+
+
+def _refused(item: Item, refusal: RequestRefusedError, endpoint: Endpoint) -> Batch:
     refusal.positions = (item.position,)
-    refusal.args = (f"`{talk.parameter}` holds a text at position {item.position} that was refused: {refusal}",)
+    refusal.args = (f"`{endpoint.parameter}` holds a text at position {item.position} that was refused: {refusal}",)
     return _failed(refusal)
 
 

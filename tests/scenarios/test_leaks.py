@@ -131,7 +131,7 @@ def test_an_object_that_is_closed_and_used_again_and_again_keeps_nothing(
     pools = []
     for _ in range(5):
         ours.embed_documents(["a"])
-        pools.append(weakref.ref(ours._engine.connection._threads.pool))
+        pools.append(weakref.ref(ours._engine.server.connection._threads.pool))
         ours.close()
     gc.collect()
     assert [pool() for pool in pools] == [None] * 5

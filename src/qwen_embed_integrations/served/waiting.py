@@ -1,0 +1,32 @@
+"""Where a caller waits for what runs in a thread: nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+def wait(future: Future[Any], timeout: float | None = None) -> bool:
+    """Wait in the caller's thread, which is often the main one, where Ctrl-C arrives.
+
+    Args:
+        future: What is waited for.
+        timeout: Seconds to wait at most; None waits for as long as it takes.
+
+    Returns:
+        Whether it is done, however it ended.
+    """
+    return not concurrent.futures.wait([future], timeout).not_done
+
+
+async def wait_in_loop(future: Future[Any], timeout: float) -> None:
+    """Wait in a task; see `wait`. Being cancelled here leaves the future as it is, so long as it runs."""
+    waiter = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waiter], timeout=timeout)
+    finally:
+        waiter.cancel()
