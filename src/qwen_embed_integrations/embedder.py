@@ -20,7 +20,13 @@ from qwen_embed_integrations.errors import (
 )
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts
-from qwen_embed_integrations.options import LocalOptions, ServedOptions
+from qwen_embed_integrations.options import (
+    LocalKeywords,
+    LocalOptions,
+    ServedEmbeddingKeywords,
+    ServedOptions,
+    check_keywords,
+)
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -30,7 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from qwen_embed_integrations.engine import Batch, EmbeddingEngine
-    from qwen_embed_integrations.options import EncodingFormat, LocalKeywords, ServedKeywords
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
 
@@ -76,8 +81,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         instruction: str | None = None,
-        encoding_format: EncodingFormat = "auto",
-        **options: Unpack[ServedKeywords],
+        **options: Unpack[ServedEmbeddingKeywords],
     ) -> Embedder:
         """Embed through a server that speaks OpenAI's embeddings API.
 
@@ -88,9 +92,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where its name does not tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
-            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
-                `long_text`, `default_headers`, `show_progress`.
+            **options: See `ServedOptions`.
 
         Returns:
             An embedder; nothing is sent before its first use.
@@ -101,11 +103,12 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """
         from qwen_embed_integrations.served.embedding import ServedEmbeddingEngine  # noqa: PLC0415 loads openai
 
+        check_keywords(cls.served, options, ServedEmbeddingKeywords)
         check_name(model, parameter="model")
         if isinstance(profile, RerankProfile):
             raise InvalidInputError("`profile` is a reranker's; pass a ModelProfile.", parameter="profile")
         known = profile or _served_profile(model)
-        chosen = ServedOptions(base_url=base_url, api_key=api_key, encoding_format=encoding_format, **options)
+        chosen = ServedOptions(base_url=base_url, api_key=api_key, **options)
         engine = ServedEmbeddingEngine(model, known, chosen, dimensions=dimensions if known.sends_dimensions else None)
         return cls(engine, known, dimensions=dimensions, instruction=instruction, show_progress=chosen.show_progress)
 
@@ -126,7 +129,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where neither its name nor its files tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
+            **options: See `LocalOptions`.
 
         Returns:
             An embedder with the model loaded.
@@ -136,6 +139,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
             InvalidInputError: If an argument cannot be used.
         """
+        check_keywords(cls.local, options, LocalKeywords)
         require_local()
         from qwen_embed_integrations.local.embedding import LocalEmbeddingEngine  # noqa: PLC0415 loads torch
 

@@ -11,7 +11,7 @@ from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts, check_whole_number
-from qwen_embed_integrations.options import LocalOptions, ServedOptions
+from qwen_embed_integrations.options import LocalKeywords, LocalOptions, ServedKeywords, ServedOptions, check_keywords
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.rerank_by_vectors import SecondStageEngine
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from qwen_embed_integrations.engine import RerankEngine
-    from qwen_embed_integrations.options import LocalKeywords, ServedKeywords
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -83,8 +82,7 @@ class Reranker(OverEngine["RerankEngine"]):
             api_key: Sent as a bearer token.
             profile: What the model wants, where its name does not tell.
             instruction: Replaces the profile's default instruction.
-            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
-                `long_text`, `default_headers`, `show_progress`.
+            **options: See `ServedOptions`.
 
         Returns:
             A reranker; nothing is sent before its first use.
@@ -95,6 +93,7 @@ class Reranker(OverEngine["RerankEngine"]):
         """
         from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
 
+        check_keywords(cls.served, options, ServedKeywords)
         check_name(model, parameter="model")
         _check_profile(profile)
         known = profile or _served_profile(model)
@@ -117,7 +116,7 @@ class Reranker(OverEngine["RerankEngine"]):
             model: A folder or a hub id.
             profile: What the model wants, where neither its name nor its files tell.
             instruction: Replaces the profile's default instruction.
-            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
+            **options: See `LocalOptions`.
 
         Returns:
             A reranker with the model loaded.
@@ -126,6 +125,7 @@ class Reranker(OverEngine["RerankEngine"]):
             MissingExtraError: If torch or transformers is not installed.
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
         """
+        check_keywords(cls.local, options, LocalKeywords)
         _check_profile(profile)
         require_local()
         from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
