@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from qwen_embed_integrations import vectors
+from qwen_embed_integrations.callers import warn_caller
 from qwen_embed_integrations.collector import Collector, ListCollector
 from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import (
@@ -210,7 +210,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """
         prompts, collector = self._prepare(ListCollector, texts, role, instruction)
         self._gather(prompts, collector)
-        return collector.lists(stacklevel=3)
+        return collector.lists()
 
     async def aembed_lists(
         self, texts: Iterable[str], role: Role, *, instruction: str | None = None
@@ -218,7 +218,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """Embed texts for a framework that wants lists; see `embed_lists`."""
         prompts, collector = self._prepare(ListCollector, texts, role, instruction)
         await self._agather(prompts, collector)
-        return collector.lists(stacklevel=3)
+        return collector.lists()
 
     def embed_batches(self, texts: Iterable[str], role: Role, *, instruction: str | None = None) -> Iterator[Batch]:
         """Embed texts for what computes with vectors as they come.
@@ -235,6 +235,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             QwenEmbedError: As `embed_queries` does.
         """
         for batch in self._engine.embed(self._prompts(texts, role, instruction)):
+            self._count(batch)
             yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
 
     async def aembed_batches(
@@ -243,17 +244,18 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """Embed texts for what computes with vectors as they come; see `embed_batches`."""
         async with aclosing(self._engine.aembed(self._prompts(texts, role, instruction))) as batches:
             async for batch in batches:
+                self._count(batch)
                 yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
 
     def _embed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(Collector, texts, role, instruction)
         self._gather(prompts, collector)
-        return collector.result((0, self.dimensions or 0), stacklevel=4)
+        return collector.result((0, self.dimensions or 0))
 
     async def _aembed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(Collector, texts, role, instruction)
         await self._agather(prompts, collector)
-        return collector.result((0, self.dimensions or 0), stacklevel=4)
+        return collector.result((0, self.dimensions or 0))
 
     def _prepare(
         self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
@@ -272,12 +274,14 @@ class Embedder(OverEngine["EmbeddingEngine"]):
     def _gather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             for batch in self._engine.embed(prompts):
+                self._count(batch)
                 collector.add(batch)
 
     async def _agather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             async with aclosing(self._engine.aembed(prompts)) as batches:
                 async for batch in batches:
+                    self._count(batch)
                     collector.add(batch)
 
     def _finish(self, rows: Float32) -> Float32:
@@ -307,24 +311,23 @@ class _Prompted(Sequence[str]):
         return len(self._texts)
 
     @overload
-    def __getitem__(self, at: int) -> str: ...
+    def __getitem__(self, position: int) -> str: ...
     @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self._prefix + text for text in self._texts[at]]
-        return self._prefix + self._texts[at]
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self._prefix + text for text in self._texts[position]]
+        return self._prefix + self._texts[position]
 
 
 def _served_profile(model: str) -> ModelProfile:
     try:
         profile = profile_for(model)
     except UnknownModelError as unknown:
-        warnings.warn(
+        warn_caller(
             f"{unknown} Texts are sent without a prompt and vectors are not checked for size. "
             "If the model wants a query prompt, pass `profile=ModelProfile(...)`.",
             UnknownModelWarning,
-            stacklevel=3,
         )
         return ModelProfile(name=model, min_dimensions=1)
     if isinstance(profile, RerankProfile):

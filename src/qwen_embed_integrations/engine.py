@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
@@ -21,13 +22,15 @@ class Usage:
     Attributes:
         tokens: Tokens read by the model, as the server or the local tokenizer counts them.
         requests: HTTP requests answered; 0 for local models.
+        shortened: Texts that were cut, since they were longer than the model reads.
     """
 
     tokens: int = 0
     requests: int = 0
+    shortened: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.tokens + other.tokens, self.requests + other.requests)
+        return Usage(self.tokens + other.tokens, self.requests + other.requests, self.shortened + other.shortened)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Engine(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What has been spent so far."""
+        """What has been spent so far; the texts that were cut are counted by who calls the engine."""
         ...
 
     def close(self) -> None:
@@ -99,11 +102,18 @@ class OverEngine(Generic[E]):
 
     def __init__(self, engine: E) -> None:
         self._engine = engine
+        self._shortened = 0
+        self._lock = threading.Lock()
 
     @property
     def usage(self) -> Usage:
-        """Tokens and requests so far, summed over all calls."""
-        return self._engine.usage
+        """Tokens, requests and cut texts so far, summed over all calls."""
+        return self._engine.usage + Usage(shortened=self._shortened)
+
+    def _count(self, batch: Batch) -> None:
+        if batch.shortened:
+            with self._lock:
+                self._shortened += len(batch.shortened)
 
     def close(self) -> None:
         """Release connections, threads and memory."""

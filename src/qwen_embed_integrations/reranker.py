@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from qwen_embed_integrations.engine import RerankEngine
+    from qwen_embed_integrations.engine import Batch, RerankEngine
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -190,8 +190,9 @@ class Reranker(OverEngine["RerankEngine"]):
         texts, chosen, collector = self._prepare(query, documents, top_n, instruction)
         with collector.gathering():
             for batch in self._engine.rerank(query, texts, chosen):
+                self._count(batch)
                 collector.add(batch)
-        return _best(collector.result((0,), stacklevel=3), top_n)
+        return _best(collector.result((0,)), top_n)
 
     async def arerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
@@ -201,8 +202,9 @@ class Reranker(OverEngine["RerankEngine"]):
         with collector.gathering():
             async with aclosing(self._engine.arerank(query, texts, chosen)) as batches:
                 async for batch in batches:
+                    self._count(batch)
                     collector.add(batch)
-        return _best(collector.result((0,), stacklevel=3), top_n)
+        return _best(collector.result((0,)), top_n)
 
     def _prepare(
         self, query: str, documents: Iterable[str], top_n: int | None, instruction: str | None
@@ -220,6 +222,11 @@ class Reranker(OverEngine["RerankEngine"]):
             unit="document",
         )
         return texts, chosen, collector
+
+    def _count(self, batch: Batch) -> None:
+        # An embedder that reranks has counted already.
+        if not isinstance(self._engine, SecondStageEngine):
+            super()._count(batch)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.profile.name!r})"

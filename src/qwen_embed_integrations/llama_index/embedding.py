@@ -13,6 +13,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.utils import get_tqdm_iterable
 from pydantic import Field, field_validator
 
+from qwen_embed_integrations.callers import remember_caller
 from qwen_embed_integrations.inputs import check_texts
 from qwen_embed_integrations.llama_index.settings import CoreSettings
 from qwen_embed_integrations.llama_index.vector_cache import VectorCache
@@ -118,7 +119,8 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
         listed = check_texts(texts, parameter="texts")
         batches = [listed[start : start + size] for start in range(0, len(listed), size)]
         slots = asyncio.Semaphore(self.num_workers or len(batches) or 1)
-        tasks = [asyncio.ensure_future(self._aembed_batch(batch, slots)) for batch in batches]
+        with remember_caller():
+            tasks = [asyncio.ensure_future(self._aembed_batch(batch, slots)) for batch in batches]
         rows: list[list[float]] = []
         try:
             for task in get_tqdm_iterable(tasks, show_progress, "Generating embeddings"):

@@ -55,7 +55,7 @@ class CoreSettings(BaseModel):
 
     @property
     def usage(self) -> Usage:
-        """Tokens and requests so far, summed over all calls."""
+        """Tokens, requests and cut texts so far, summed over all calls."""
         spent: Usage = self._built.get(self._build).usage
         return spent
 
