@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from qwen_embed_integrations.engine import Batch, EmbeddingEngine
+    from qwen_embed_integrations.engine import Batch, EmbeddingEngine, SharedEngine
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
 
@@ -55,17 +55,17 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     def __init__(
         self,
-        engine: EmbeddingEngine,
+        engine: EmbeddingEngine | SharedEngine[EmbeddingEngine],
         profile: ModelProfile,
         *,
         dimensions: int | None = None,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
-        super().__init__(engine)
         profile.check_dimensions(dimensions)
         check_instruction(instruction)
         profile.prefix("query", instruction)
+        super().__init__(engine)
         self.profile = profile
         self.instruction = instruction
         self._dimensions = dimensions
@@ -151,6 +151,35 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             dimensions=dimensions,
             instruction=instruction,
             show_progress=chosen.show_progress,
+        )
+
+    def with_options(
+        self, *, dimensions: int | None = None, instruction: str | None = None, show_progress: bool = False
+    ) -> Embedder:
+        """Make another embedder over the same loaded model or connection.
+
+        It takes no memory of its own. What both use is closed with the last of them.
+
+        Args:
+            dimensions: Size of the vectors; None for the model's own.
+            instruction: Replaces the profile's default instruction for queries.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            An embedder with these options.
+
+        Raises:
+            InvalidInputError: If an argument cannot be used, or the server cuts the vectors itself and was asked for
+                another size.
+        """
+        if self.profile.sends_dimensions and dimensions != self._dimensions:
+            raise InvalidInputError(
+                f"`dimensions` is {dimensions}, but the server was asked for {self._dimensions}. Make another embedder "
+                "with Embedder.served.",
+                parameter="dimensions",
+            )
+        return type(self)(
+            self._shared, self.profile, dimensions=dimensions, instruction=instruction, show_progress=show_progress
         )
 
     @property

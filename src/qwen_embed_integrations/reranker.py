@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from qwen_embed_integrations.engine import Batch, RerankEngine
+    from qwen_embed_integrations.engine import Batch, RerankEngine, SharedEngine
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -51,14 +51,14 @@ class Reranker(OverEngine["RerankEngine"]):
 
     def __init__(
         self,
-        engine: RerankEngine,
+        engine: RerankEngine | SharedEngine[RerankEngine],
         profile: RerankProfile,
         *,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
-        super().__init__(engine)
         _choose(profile, instruction)
+        super().__init__(engine)
         self.profile = profile
         self.instruction = instruction
         self._show_progress = show_progress
@@ -168,6 +168,23 @@ class Reranker(OverEngine["RerankEngine"]):
             max_tokens=embedder.profile.max_tokens,
         )
         return cls(SecondStageEngine(embedder), profile, instruction=instruction, show_progress=show_progress)
+
+    def with_options(self, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:
+        """Make another reranker over the same loaded model or connection.
+
+        It takes no memory of its own. What both use is closed with the last of them.
+
+        Args:
+            instruction: Replaces the profile's default instruction.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            A reranker with these options.
+
+        Raises:
+            InvalidInputError: If the model takes no instruction.
+        """
+        return type(self)(self._shared, self.profile, instruction=instruction, show_progress=show_progress)
 
     def rerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from collections.abc import Mapping  # noqa: TC003 pydantic reads it at runtime
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from langchain_core.load.serializable import Serializable
 from langchain_core.utils import secret_from_env
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
-from qwen_embed_integrations.adapter_base import Built, base_url_from_env, options_of
+from qwen_embed_integrations.adapter_base import CoreModel, base_url_from_env, options_of
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.options import Dialect, LocalOptions, LongText, ServedOptions
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 pydantic reads it at runtime
 from qwen_embed_integrations.server_info import ServerInfo
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 ModelName = Annotated[str, BeforeValidator(lambda model: os.fspath(model) if isinstance(model, os.PathLike) else model)]
 
@@ -27,7 +23,7 @@ ModelName = Annotated[str, BeforeValidator(lambda model: os.fspath(model) if isi
 _RENAMED = {"show_progress": "show_progress_bar"}
 
 
-class Settings(Serializable):
+class Settings(CoreModel, Serializable):
     """Settings of an embedder or a reranker, and the object built from them.
 
     What each option means stands in `ServedOptions` and `LocalOptions`, from where the defaults come. Settings do not
@@ -43,41 +39,6 @@ class Settings(Serializable):
     """What the model wants, where its name or its files do not tell."""
     long_text: LongText = ServedOptions.long_text
     show_progress_bar: bool = ServedOptions.show_progress
-
-    _built: Built[Any] = PrivateAttr(default_factory=Built)
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        # Wrong settings and missing weights should fail here, and with the core's own errors.
-        self._built.get(self._build)
-
-    @abstractmethod
-    def _build(self) -> Any:
-        """Make the core object."""
-
-    @abstractmethod
-    def _options(self) -> dict[str, Any]:
-        """Return the options of `ServedOptions` or `LocalOptions`, as keyword arguments."""
-
-    def close(self) -> None:
-        """Release connections, threads and memory; the next use builds them anew."""
-        if (built := self._built.take()) is not None:
-            built.close()
-
-    async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too; see `close`."""
-        if (built := self._built.take()) is not None:
-            await built.aclose()
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the settings; with an update, check them like new ones."""
-        return type(self)(**{**dict(self), **update}) if update else super().model_copy(deep=deep)
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        # Closing one must not close the other.
-        copied._built = Built()  # noqa: SLF001 its own class
-        return copied
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self).model_fields:
@@ -131,6 +92,8 @@ class ServedSettings(Settings):
 
 class LocalSettings(Settings):
     """Settings of a model in this process."""
+
+    _loads: ClassVar[bool] = True
 
     device: str = LocalOptions.device
     dtype: str = LocalOptions.dtype

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from collections.abc import Mapping  # noqa: TC003 pydantic reads it at runtime
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
-from qwen_embed_integrations.adapter_base import Built, base_url_from_env, options_of
+from qwen_embed_integrations.adapter_base import COPIED_FROM, CoreModel, base_url_from_env, options_of
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.options import Dialect, LocalOptions, LongText, ServedOptions, check_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Self
-
     from qwen_embed_integrations.engine import Usage
 
 
-class CoreSettings(BaseModel):
+class CoreSettings(CoreModel):
     """Settings of an embedder or a reranker, and the object built from them.
 
     What each option means stands in `ServedOptions` and `LocalOptions`, from where the defaults come. What the
@@ -37,47 +34,15 @@ class CoreSettings(BaseModel):
     long_text: LongText = Field(ServedOptions.long_text, frozen=True)
     show_progress: bool = Field(ServedOptions.show_progress, frozen=True, exclude=True)
 
-    _built: Built[Any] = PrivateAttr(default_factory=Built)
-
     def __init__(self, **settings: Any) -> None:
-        check_names(settings, list(type(self).model_fields), of=type(self).__name__)
+        check_names(settings.keys() - {COPIED_FROM}, list(type(self).model_fields), of=type(self).__name__)
         super().__init__(**settings)
-        # Wrong settings and missing weights should fail here, and with the core's own errors.
-        self._built.get(self._build)
-
-    @abstractmethod
-    def _build(self) -> Any:
-        """Make the core object."""
-
-    @abstractmethod
-    def _options(self) -> dict[str, Any]:
-        """Return the options of `ServedOptions` or `LocalOptions`, as keyword arguments."""
 
     @property
     def usage(self) -> Usage:
         """Tokens, requests and cut texts so far, summed over all calls."""
-        spent: Usage = self._built.get(self._build).usage
-        return spent
-
-    def close(self) -> None:
-        """Release connections, threads and memory; the next use builds them anew."""
-        if (built := self._built.take()) is not None:
-            built.close()
-
-    async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too; see `close`."""
-        if (built := self._built.take()) is not None:
-            await built.aclose()
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Make a copy, with other settings if wanted; its core object is built at first use."""
-        if update:
-            # Through the constructor: what pydantic would take unchecked, a misspelt name too, is an error.
-            settings = {name: getattr(self, name) for name in type(self).model_fields}
-            return type(self)(**{**settings, **update})
-        copied = super().model_copy(deep=deep)
-        copied._built = Built()  # noqa: SLF001 its own class
-        return copied
+        usage: Usage = self._get().usage
+        return usage
 
     def __getstate__(self) -> dict[Any, Any]:
         # LlamaIndex drops what cannot be pickled, such as a rate limiter, and not from the pickle alone: it deletes
@@ -119,6 +84,8 @@ class ServerSettings(CoreSettings):
 
 class LocalSettings(CoreSettings):
     """Settings of a model in this process."""
+
+    _loads: ClassVar[bool] = True
 
     revision: str | None = Field(LocalOptions.revision, frozen=True)
     device: str = Field(LocalOptions.device, frozen=True, exclude=True)
