@@ -198,6 +198,22 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             dimensions=self._dimensions or self.profile.dimensions,
         )
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what embeds, for a log or a report.
+
+        Returns:
+            `model`, `dimensions`, `instruction` (of queries) and `fingerprint`. Local models add device, dtype, what
+            computes and how many tokens are read; served ones what is known of the server by now. Nothing is sent.
+        """
+        instruction = self.profile.default_instruction if self.instruction is None else self.instruction
+        return {
+            "model": self.profile.name,
+            **self._engine.describe(),
+            "dimensions": self.dimensions,
+            "instruction": instruction,
+            "fingerprint": self.fingerprint,
+        }
+
     def embed_queries(self, texts: Iterable[str], *, instruction: str | None = None) -> Float32:
         """Embed texts that search.
 

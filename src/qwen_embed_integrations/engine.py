@@ -59,6 +59,10 @@ class Engine(Protocol):
         """What has been spent so far; the texts that were cut are counted by who calls the engine."""
         ...
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what computes, and how: device and dtype, or server and version, and the like."""
+        ...
+
     def close(self) -> None:
         """Release connections, threads and memory."""
         ...

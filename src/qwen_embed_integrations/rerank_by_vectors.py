@@ -32,6 +32,10 @@ class SecondStageEngine:
         """What the embedder has spent so far."""
         return self._embedder.usage
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what the embedder tells."""
+        return self._embedder.describe()
+
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield cosines in parts."""
         if not documents:

@@ -186,6 +186,19 @@ class Reranker(OverEngine["RerankEngine"]):
         """
         return type(self)(self._shared, self.profile, instruction=instruction, show_progress=show_progress)
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what reranks, for a log or a report.
+
+        Returns:
+            `model` and `instruction`, and what `Embedder.describe` tells of local models and servers. Over an embedder,
+            all that the embedder tells.
+        """
+        described = self._engine.describe()
+        instruction = self.profile.default_instruction if self.instruction is None else self.instruction
+        known = {"model": self.profile.name, "instruction": None, **described}
+        # An embedder may have one where this has none.
+        return known if instruction is None else {**known, "instruction": instruction}
+
     def rerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
     ) -> list[RankedDocument]:

@@ -58,6 +58,16 @@ class ServedEngine:
         """Longest text that the model reads, where the server said so."""
         return self.server.info.max_tokens
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what is known of the server by now."""
+        info = self.server.info
+        return {
+            "server": info.kind,
+            "version": info.version,
+            "max_batch": self.batch_size,
+            "max_tokens": info.max_tokens,
+        }
+
     def take_at_most(self, count: int) -> None:
         """Remember how many texts the server takes at once."""
         with self._lock:
