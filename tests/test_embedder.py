@@ -325,3 +325,28 @@ def test_a_role_that_is_none_is_refused_rather_than_read_as_a_query(make: Make, 
     with pytest.raises(InvalidInputError, match="`role` is") as caught:
         make().embed_lists(["a"], role)
     assert caught.value.parameter == "role"
+
+
+def test_another_embedder_with_other_options_shares_the_connection(server: loopback.Server, make: Make) -> None:
+    ours = make(max_concurrency=1)
+    small = ours.with_options(dimensions=64, instruction="Find pets")
+    small.embed_queries(["cats"])
+    assert ours.embed_documents(["cats"]).shape == (1, 1024)
+    assert small.embed_documents(["cats"]).shape == (1, 64)
+    assert server.texts() == ["Instruct: Find pets\nQuery:cats", "cats", "cats"]
+    assert server.connections == 1
+
+
+def test_a_size_that_a_server_was_asked_for_is_not_changed_afterwards(make: Make) -> None:
+    ours = make("text-embedding-3-small", dimensions=256)
+    assert ours.with_options(dimensions=256).dimensions == 256
+    with pytest.raises(InvalidInputError, match=r"`dimensions` is 512, but the server was asked for 256\."):
+        ours.with_options(dimensions=512)
+
+
+def test_a_served_embedder_describes_itself_without_a_request_or_the_key(server: loopback.Server, make: Make) -> None:
+    described = make(api_key="sk-very-secret", dimensions=64).describe()
+    assert described["model"] == QWEN3
+    assert described["dimensions"] == 64
+    assert "sk-very-secret" not in str(described)
+    assert server.requests == []

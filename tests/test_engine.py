@@ -1,98 +1,184 @@
+"""What Embedder and Reranker share over an engine."""
+
 from __future__ import annotations
 
-import warnings
-from typing import Any
+import gc
+import threading
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from qwen_embed_integrations.collector import Collector
-from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import InvalidInputError, LongTextWarning, ModelOutputError
-from qwen_embed_integrations.inputs import check_texts
+from engines import LONGEST, SIZE, WordsEngine
+from qwen_embed_integrations import Embedder, ModelProfile, Reranker, RerankProfile
+from qwen_embed_integrations.engine import SharedEngine, Usage
+from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from qwen_embed_integrations.engine import Batch
+
+    Make: TypeAlias = Callable[[WordsEngine], Embedder | Reranker]
+
+PROFILE = ModelProfile(
+    name="words", dimensions=SIZE, min_dimensions=2, query_prefix="{instruction}: ", default_instruction="Find"
+)
+RERANK_PROFILE = RerankProfile(name="words", body="{instruction}{query}{document}", default_instruction="Find")
 
 
-def collector(count: int) -> Collector:
-    return Collector(count, finish=lambda values: values, parameter="texts")
+def embedder(engine: WordsEngine) -> Embedder:
+    return Embedder(engine, PROFILE, dimensions=32, instruction="Find pets")
 
 
-def failure(*positions: int) -> Batch:
-    error = ModelOutputError(f"bad at {positions}")
-    error.positions = positions
-    return Batch((), np.empty(0, np.float32), failure=error)
+def reranker(engine: WordsEngine) -> Reranker:
+    return Reranker(engine, RERANK_PROFILE, instruction="Find pets")
 
 
-def test_parts_may_come_in_any_order() -> None:
-    gathered = collector(4)
-    gathered.add(Batch([3, 1], np.array([[3.0], [1.0]], np.float32)))
-    gathered.add(Batch([0], np.array([[0.0]], np.float32)))
-    gathered.add(Batch([2], np.array([[2.0]], np.float32)))
-    np.testing.assert_array_equal(gathered.result((0,), stacklevel=1), [[0], [1], [2], [3]])
-
-
-def test_no_parts_are_an_answer_of_the_empty_shape() -> None:
-    assert collector(0).result((0, 7), stacklevel=1).shape == (0, 7)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_values_keep_their_precision(dtype: Any) -> None:
-    gathered = collector(1)
-    gathered.add(Batch([0], np.array([0.1], dtype)))
-    assert gathered.result((0,), stacklevel=1).dtype == dtype
-
-
-def test_failures_are_raised_as_one_error_with_all_positions() -> None:
-    gathered = collector(4)
-    for part in (failure(3), Batch([1], np.array([1.0])), failure(0, 2)):
-        gathered.add(part)
-    with pytest.raises(ModelOutputError, match=r"bad at \(0, 2\) In all, positions 0, 2, 3 failed") as caught:
-        gathered.result((0,), stacklevel=1)
-    assert caught.value.positions == (0, 2, 3)
-    np.testing.assert_array_equal(caught.value.completed, [np.nan, 1.0, np.nan, np.nan])
-
-
-def test_an_error_in_the_middle_carries_what_came_before() -> None:
-    gathered = collector(2)
-    gathered.add(Batch([1], np.array([1.0])))
-    with pytest.raises(ModelOutputError) as caught, gathered.gathering():
-        raise ModelOutputError("no")
-    np.testing.assert_array_equal(caught.value.completed, [np.nan, 1.0])
-
-
-def test_an_error_before_anything_carries_nothing() -> None:
-    with pytest.raises(ModelOutputError) as caught, collector(2).gathering():
-        raise ModelOutputError("no")
-    assert caught.value.completed is None
-
-
-def test_cut_texts_are_told_of_once_in_order() -> None:
-    gathered = collector(30)
-    for at in reversed(range(30)):
-        gathered.add(Batch([at], np.array([1.0]), shortened=[at] if at % 2 else []))
-    with pytest.warns(
-        LongTextWarning, match="15 of 30 `texts` .* positions 1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and 5 more"
-    ):
-        gathered.result((0,), stacklevel=1)
-
-
-def test_nothing_cut_is_nothing_said() -> None:
-    gathered = collector(1)
-    gathered.add(Batch([0], np.array([1.0])))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        gathered.result((0,), stacklevel=1)
+both = pytest.mark.parametrize("over", [embedder, reranker])
 
 
 def test_usage_adds_up() -> None:
-    assert Usage(1, 2) + Usage(10, 20) == Usage(11, 22)
+    assert Usage(1, 2, 3) + Usage(10, 20, 30) == Usage(11, 22, 33)
 
 
-def test_texts_are_returned_as_they_were_given() -> None:
-    texts = [" a ", "b\n", "\U0001f600"]
-    assert check_texts(iter(texts), parameter="texts") == texts
+@both
+def test_the_engine_is_closed_with_the_last_object_over_it(over: Make) -> None:
+    engine = WordsEngine()
+    first = over(engine)
+    second, third = first.with_options(), first.with_options()
+    first.close()
+    third.close()
+    first.close()  # once more, which counts no other
+    assert engine.closed == 0
+    second.close()
+    assert engine.closed == 1
 
 
-def test_many_wrong_positions_are_counted_rather_than_listed() -> None:
-    with pytest.raises(InvalidInputError, match="positions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 15 more") as caught:
-        check_texts([""] * 25, parameter="texts")
-    assert caught.value.positions == tuple(range(25))
+@both
+async def test_closing_asynchronously_counts_too(over: Make) -> None:
+    engine = WordsEngine()
+    first = over(engine)
+    second = first.with_options()
+    await first.aclose()
+    assert engine.closed == 0
+    await second.aclose()
+    assert engine.closed == 1
+
+
+@both
+def test_an_object_that_was_garbage_collected_uses_the_engine_no_longer(over: Make) -> None:
+    engine = WordsEngine()
+    first = over(engine)
+    first.with_options()
+    gc.collect()
+    first.close()
+    assert engine.closed == 1
+
+
+def test_an_object_that_was_refused_is_no_user() -> None:
+    engine = WordsEngine()
+    first = embedder(engine)
+    with pytest.raises(InvalidInputError) as caught:
+        first.with_options(dimensions=SIZE + 1)
+    assert caught.value.__traceback__ is not None  # which holds the object
+    first.close()
+    assert engine.closed == 1
+
+
+@both
+def test_an_alone_object_closes_the_engine_each_time(over: Make) -> None:
+    engine = WordsEngine()
+    first = over(engine)
+    first.close()
+    first.close()
+    assert engine.closed == 2
+
+
+def test_of_threads_that_leave_together_one_is_the_last() -> None:
+    shared: SharedEngine[WordsEngine] = SharedEngine(WordsEngine())
+    users = [Embedder(shared, PROFILE) for _ in range(16)]
+    together = threading.Barrier(16)
+    last: list[bool] = []
+
+    def leave(user: Embedder) -> None:
+        together.wait()
+        last.append(shared.leave(user))
+
+    threads = [threading.Thread(target=leave, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(last) == [False] * 15 + [True]
+
+
+@pytest.mark.filterwarnings("ignore::qwen_embed_integrations.errors.LongTextWarning")
+def test_usage_is_that_of_all_objects_over_the_engine() -> None:
+    first = embedder(WordsEngine())
+    second = first.with_options(dimensions=8)
+    first.embed_documents(["a b", "c"])
+    second.embed_documents(["d" * (LONGEST + 1)])
+    assert first.usage == second.usage == Usage(tokens=4, shortened=1)
+
+
+@pytest.mark.filterwarnings("ignore::qwen_embed_integrations.errors.LongTextWarning")
+def test_batches_count_the_texts_that_were_cut() -> None:
+    first = embedder(WordsEngine())
+    list(first.embed_batches(["d" * (LONGEST + 1)] * 3, "document"))
+    assert first.usage.shortened == 3
+
+
+def test_texts_that_were_cut_in_a_failed_call_count_too() -> None:
+    class Breaks(WordsEngine):
+        def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
+            yield from super().embed(texts)
+            raise ModelOutputError("broken")
+
+    first = embedder(Breaks())
+    with pytest.raises(ModelOutputError):
+        first.embed_documents(["d" * (LONGEST + 1)])
+    assert first.usage.shortened == 1
+
+
+@pytest.mark.parametrize("call", ["sync", "async"])
+async def test_what_an_engine_says_when_it_is_closed_reaches_the_caller(call: str) -> None:
+    first, second = embedder(WordsEngine()), reranker(WordsEngine())
+    first.close()
+    second.close()
+    with pytest.raises(ModelOutputError, match="is closed"):
+        first.embed_documents(["a"]) if call == "sync" else await first.aembed_queries(["a"])
+    with pytest.raises(ModelOutputError, match="is closed"):
+        second.rerank("a", ["b"]) if call == "sync" else await second.arerank("a", ["b"])
+
+
+def test_an_embedder_describes_itself_and_its_engine() -> None:
+    described = embedder(WordsEngine())
+    assert described.describe() == {
+        "model": "words",
+        "device": "cpu",
+        "dtype": "float32",
+        "max_tokens": LONGEST,
+        "dimensions": 32,
+        "instruction": "Find pets",
+        "fingerprint": described.fingerprint,
+    }
+    assert described.with_options().describe()["instruction"] == "Find"
+
+
+def test_a_reranker_describes_itself_and_its_engine() -> None:
+    described = reranker(WordsEngine())
+    assert described.describe() == {
+        "model": "words",
+        "device": "cpu",
+        "dtype": "float32",
+        "max_tokens": LONGEST,
+        "instruction": "Find pets",
+    }
+    assert described.with_options().describe()["instruction"] == "Find"
+
+
+def test_a_reranker_over_an_embedder_describes_the_embedder() -> None:
+    under = embedder(WordsEngine())
+    assert Reranker.over(under).describe() == under.describe()
+    assert Reranker.over(under, instruction="Find code").describe() == under.describe() | {"instruction": "Find code"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from qwen_embed_integrations.callers import warn_caller
 from qwen_embed_integrations.errors import LongTextWarning, QwenEmbedError
 from qwen_embed_integrations.extras import require
 from qwen_embed_integrations.inputs import name_positions
@@ -62,18 +62,17 @@ class Collector:
         if self._bar is not None:
             self._bar.update(len(batch.positions))
 
-    def result(self, empty_shape: tuple[int, ...], *, stacklevel: int) -> Floats:
-        """Return the whole answer.
+    def result(self, empty_shape: tuple[int, ...]) -> Floats:
+        """Return the whole answer, warning of the texts that were cut.
 
         Args:
             empty_shape: Shape of the answer to no texts.
-            stacklevel: Calls from here up to the user's own, which a warning points at.
 
         Raises:
             QwenEmbedError: The first failure of a single text, naming the positions of all of them and carrying
                 what was completed.
         """
-        self._judge(stacklevel + 1)
+        self._finish_call()
         return np.empty(empty_shape, np.float32) if self._values is None else self._values
 
     def _put(self, positions: Sequence[int], values: Floats) -> None:
@@ -84,18 +83,17 @@ class Collector:
     def _completed(self) -> Floats | None:
         return self._values
 
-    def _judge(self, stacklevel: int) -> None:
+    def _finish_call(self) -> None:
         if self._shortened:
             cut = sorted(self._shortened)
-            warnings.warn(
+            warn_caller(
                 f"{len(cut)} of {self._count} `{self._parameter}` were longer than the model reads and were cut, at "
                 f"{name_positions(cut)}. Split them, or pass long_text='error'.",
                 LongTextWarning,
-                stacklevel=stacklevel,
             )
         if self._failures:
-            failure = min(self._failures, key=lambda each: each.positions)
-            failure.positions = tuple(sorted(at for each in self._failures for at in each.positions))
+            failure = min(self._failures, key=lambda failure: failure.positions)
+            failure.positions = tuple(sorted(position for part in self._failures for position in part.positions))
             failure.completed = self._completed()
             if len(self._failures) > 1:
                 failure.args = (f"{failure} In all, {name_positions(failure.positions)} failed.",)
@@ -109,9 +107,9 @@ class ListCollector(Collector):
         super().__init__(count, **settings)
         self._rows: list[list[float]] = [[]] * count
 
-    def lists(self, *, stacklevel: int) -> list[list[float]]:
+    def lists(self) -> list[list[float]]:
         """Return the whole answer; see `result`."""
-        self._judge(stacklevel + 1)
+        self._finish_call()
         return self._rows
 
     def _put(self, positions: Sequence[int], values: Floats) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from qwen_embed_integrations import vectors
+from qwen_embed_integrations.callers import warn_caller
 from qwen_embed_integrations.collector import Collector, ListCollector
 from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import (
@@ -20,7 +20,13 @@ from qwen_embed_integrations.errors import (
 )
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts
-from qwen_embed_integrations.options import LocalOptions, ServedOptions
+from qwen_embed_integrations.options import (
+    LocalKeywords,
+    LocalOptions,
+    ServedEmbeddingKeywords,
+    ServedOptions,
+    check_keywords,
+)
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -29,8 +35,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from qwen_embed_integrations.engine import Batch, EmbeddingEngine
-    from qwen_embed_integrations.options import EncodingFormat, LocalKeywords, ServedKeywords
+    from qwen_embed_integrations.engine import Batch, EmbeddingEngine, SharedEngine
     from qwen_embed_integrations.profiles import Role
     from qwen_embed_integrations.vectors import Float32
 
@@ -50,17 +55,17 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     def __init__(
         self,
-        engine: EmbeddingEngine,
+        engine: EmbeddingEngine | SharedEngine[EmbeddingEngine],
         profile: ModelProfile,
         *,
         dimensions: int | None = None,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
-        super().__init__(engine)
         profile.check_dimensions(dimensions)
         check_instruction(instruction)
         profile.prefix("query", instruction)
+        super().__init__(engine)
         self.profile = profile
         self.instruction = instruction
         self._dimensions = dimensions
@@ -76,8 +81,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         instruction: str | None = None,
-        encoding_format: EncodingFormat = "auto",
-        **options: Unpack[ServedKeywords],
+        **options: Unpack[ServedEmbeddingKeywords],
     ) -> Embedder:
         """Embed through a server that speaks OpenAI's embeddings API.
 
@@ -88,9 +92,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where its name does not tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
-            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
-                `long_text`, `default_headers`, `show_progress`.
+            **options: See `ServedOptions`.
 
         Returns:
             An embedder; nothing is sent before its first use.
@@ -101,11 +103,12 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """
         from qwen_embed_integrations.served.embedding import ServedEmbeddingEngine  # noqa: PLC0415 loads openai
 
+        check_keywords(cls.served, options, ServedEmbeddingKeywords)
         check_name(model, parameter="model")
         if isinstance(profile, RerankProfile):
             raise InvalidInputError("`profile` is a reranker's; pass a ModelProfile.", parameter="profile")
         known = profile or _served_profile(model)
-        chosen = ServedOptions(base_url=base_url, api_key=api_key, encoding_format=encoding_format, **options)
+        chosen = ServedOptions(base_url=base_url, api_key=api_key, **options)
         engine = ServedEmbeddingEngine(model, known, chosen, dimensions=dimensions if known.sends_dimensions else None)
         return cls(engine, known, dimensions=dimensions, instruction=instruction, show_progress=chosen.show_progress)
 
@@ -126,7 +129,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             profile: What the model wants, where neither its name nor its files tell.
             dimensions: Size of the vectors; None for the model's own.
             instruction: Replaces the profile's default instruction for queries.
-            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
+            **options: See `LocalOptions`.
 
         Returns:
             An embedder with the model loaded.
@@ -136,6 +139,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
             InvalidInputError: If an argument cannot be used.
         """
+        check_keywords(cls.local, options, LocalKeywords)
         require_local()
         from qwen_embed_integrations.local.embedding import LocalEmbeddingEngine  # noqa: PLC0415 loads torch
 
@@ -147,6 +151,35 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             dimensions=dimensions,
             instruction=instruction,
             show_progress=chosen.show_progress,
+        )
+
+    def with_options(
+        self, *, dimensions: int | None = None, instruction: str | None = None, show_progress: bool = False
+    ) -> Embedder:
+        """Make another embedder over the same loaded model or connection.
+
+        It takes no memory of its own. What both use is closed with the last of them.
+
+        Args:
+            dimensions: Size of the vectors; None for the model's own.
+            instruction: Replaces the profile's default instruction for queries.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            An embedder with these options.
+
+        Raises:
+            InvalidInputError: If an argument cannot be used, or the server cuts the vectors itself and was asked for
+                another size.
+        """
+        if self.profile.sends_dimensions and dimensions != self._dimensions:
+            raise InvalidInputError(
+                f"`dimensions` is {dimensions}, but the server was asked for {self._dimensions}. Make another embedder "
+                "with Embedder.served.",
+                parameter="dimensions",
+            )
+        return type(self)(
+            self._shared, self.profile, dimensions=dimensions, instruction=instruction, show_progress=show_progress
         )
 
     @property
@@ -164,6 +197,22 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             document=self.profile.prefix("document"),
             dimensions=self._dimensions or self.profile.dimensions,
         )
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what embeds, for a log or a report.
+
+        Returns:
+            `model`, `dimensions`, `instruction` (of queries) and `fingerprint`. Local models add device, dtype, what
+            computes and how many tokens are read; served ones what is known of the server by now. Nothing is sent.
+        """
+        instruction = self.profile.default_instruction if self.instruction is None else self.instruction
+        return {
+            "model": self.profile.name,
+            **self._engine.describe(),
+            "dimensions": self.dimensions,
+            "instruction": instruction,
+            "fingerprint": self.fingerprint,
+        }
 
     def embed_queries(self, texts: Iterable[str], *, instruction: str | None = None) -> Float32:
         """Embed texts that search.
@@ -206,7 +255,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """
         prompts, collector = self._prepare(ListCollector, texts, role, instruction)
         self._gather(prompts, collector)
-        return collector.lists(stacklevel=3)
+        return collector.lists()
 
     async def aembed_lists(
         self, texts: Iterable[str], role: Role, *, instruction: str | None = None
@@ -214,7 +263,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """Embed texts for a framework that wants lists; see `embed_lists`."""
         prompts, collector = self._prepare(ListCollector, texts, role, instruction)
         await self._agather(prompts, collector)
-        return collector.lists(stacklevel=3)
+        return collector.lists()
 
     def embed_batches(self, texts: Iterable[str], role: Role, *, instruction: str | None = None) -> Iterator[Batch]:
         """Embed texts for what computes with vectors as they come.
@@ -231,6 +280,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
             QwenEmbedError: As `embed_queries` does.
         """
         for batch in self._engine.embed(self._prompts(texts, role, instruction)):
+            self._count(batch)
             yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
 
     async def aembed_batches(
@@ -239,17 +289,18 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         """Embed texts for what computes with vectors as they come; see `embed_batches`."""
         async with aclosing(self._engine.aembed(self._prompts(texts, role, instruction))) as batches:
             async for batch in batches:
+                self._count(batch)
                 yield replace(batch, values=self._finish(batch.values)) if len(batch.positions) else batch
 
     def _embed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(Collector, texts, role, instruction)
         self._gather(prompts, collector)
-        return collector.result((0, self.dimensions or 0), stacklevel=4)
+        return collector.result((0, self.dimensions or 0))
 
     async def _aembed(self, texts: Iterable[str], role: Role, instruction: str | None) -> Float32:
         prompts, collector = self._prepare(Collector, texts, role, instruction)
         await self._agather(prompts, collector)
-        return collector.result((0, self.dimensions or 0), stacklevel=4)
+        return collector.result((0, self.dimensions or 0))
 
     def _prepare(
         self, kind: type[AnyCollector], texts: Iterable[str], role: Role, instruction: str | None
@@ -268,12 +319,14 @@ class Embedder(OverEngine["EmbeddingEngine"]):
     def _gather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             for batch in self._engine.embed(prompts):
+                self._count(batch)
                 collector.add(batch)
 
     async def _agather(self, prompts: Sequence[str], collector: Collector) -> None:
         with collector.gathering():
             async with aclosing(self._engine.aembed(prompts)) as batches:
                 async for batch in batches:
+                    self._count(batch)
                     collector.add(batch)
 
     def _finish(self, rows: Float32) -> Float32:
@@ -303,24 +356,23 @@ class _Prompted(Sequence[str]):
         return len(self._texts)
 
     @overload
-    def __getitem__(self, at: int) -> str: ...
+    def __getitem__(self, position: int) -> str: ...
     @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self._prefix + text for text in self._texts[at]]
-        return self._prefix + self._texts[at]
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self._prefix + text for text in self._texts[position]]
+        return self._prefix + self._texts[position]
 
 
 def _served_profile(model: str) -> ModelProfile:
     try:
         profile = profile_for(model)
     except UnknownModelError as unknown:
-        warnings.warn(
+        warn_caller(
             f"{unknown} Texts are sent without a prompt and vectors are not checked for size. "
             "If the model wants a query prompt, pass `profile=ModelProfile(...)`.",
             UnknownModelWarning,
-            stacklevel=3,
         )
         return ModelProfile(name=model, min_dimensions=1)
     if isinstance(profile, RerankProfile):

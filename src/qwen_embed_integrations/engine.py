@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
@@ -21,13 +23,15 @@ class Usage:
     Attributes:
         tokens: Tokens read by the model, as the server or the local tokenizer counts them.
         requests: HTTP requests answered; 0 for local models.
+        shortened: Texts that were cut, since they were longer than the model reads.
     """
 
     tokens: int = 0
     requests: int = 0
+    shortened: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(self.tokens + other.tokens, self.requests + other.requests)
+        return Usage(self.tokens + other.tokens, self.requests + other.requests, self.shortened + other.shortened)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,11 @@ class Engine(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What has been spent so far."""
+        """What has been spent so far; the texts that were cut are counted by who calls the engine."""
+        ...
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what computes, and how: device and dtype, or server and version, and the like."""
         ...
 
     def close(self) -> None:
@@ -94,24 +102,69 @@ class RerankEngine(Engine, Protocol):
 E = TypeVar("E", bound=Engine)
 
 
-class OverEngine(Generic[E]):
-    """What Embedder and Reranker share: an engine, what it spent, and its end."""
+class SharedEngine(Generic[E]):
+    """An engine and the objects that use it: it is closed with the last of them.
+
+    An object that was garbage collected uses it no longer.
+    """
 
     def __init__(self, engine: E) -> None:
-        self._engine = engine
+        self.engine = engine
+        self._users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._shortened = 0
+        self._lock = threading.Lock()
 
     @property
     def usage(self) -> Usage:
-        """Tokens and requests so far, summed over all calls."""
-        return self._engine.usage
+        """What all users have spent so far."""
+        return self.engine.usage + Usage(shortened=self._shortened)
+
+    def count_shortened(self, count: int) -> None:
+        """Count texts that were cut."""
+        with self._lock:
+            self._shortened += count
+
+    def join(self, user: object) -> None:
+        """Count an object as a user."""
+        with self._lock:
+            self._users.add(user)
+
+    def leave(self, user: object) -> bool:
+        """Count an object as a user no longer, and tell whether there is no other."""
+        with self._lock:
+            self._users.discard(user)
+            return not self._users
+
+
+class OverEngine(Generic[E]):
+    """What Embedder and Reranker share: an engine, what it spent, and its end."""
+
+    def __init__(self, engine: E | SharedEngine[E]) -> None:
+        self._shared = engine if isinstance(engine, SharedEngine) else SharedEngine(engine)
+        self._shared.join(self)
+
+    @property
+    def _engine(self) -> E:
+        return self._shared.engine
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens, requests and cut texts so far, summed over all calls of all objects over the same engine."""
+        return self._shared.usage
+
+    def _count(self, batch: Batch) -> None:
+        if batch.shortened:
+            self._shared.count_shortened(len(batch.shortened))
 
     def close(self) -> None:
-        """Release connections, threads and memory."""
-        self._engine.close()
+        """Release connections, threads and memory, unless another object made by `with_options` uses them."""
+        if self._shared.leave(self):
+            self._engine.close()
 
     async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too."""
-        await self._engine.aclose()
+        """Release connections, threads and memory, those of the running event loop too; see `close`."""
+        if self._shared.leave(self):
+            await self._engine.aclose()
 
     def __enter__(self) -> Self:
         return self

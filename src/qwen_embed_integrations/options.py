@@ -1,24 +1,26 @@
 """Every option of a served and of a local model: its name, type, default and meaning, once.
 
 Layers pass an options object on whole. A new option is a line in the dataclass here, its type in the keywords below it
-for type checkers, and a field in each framework, whose defaults are read from here
-(`tests/test_options.py` holds all of them against each other).
+for type checkers, and a field in each framework, whose default is read from here
+(`tests/test_options.py` compares all of them).
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypedDict
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.inputs import check_long_text, check_whole_number
+from qwen_embed_integrations.server_info import DialectName, ServerInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from qwen_embed_integrations.server_info import DialectName, ServerInfo
-
+Dialect = Literal["auto", DialectName] | ServerInfo
 LongText = Literal["truncate", "error"]
 EncodingFormat = Literal["auto", "base64", "float"]
 
@@ -35,7 +37,7 @@ class ServedOptions:
     """Address up to and including `/v1`; `/v1` is added to a bare host."""
     api_key: str | None = field(default=None, repr=False)
     """Sent as a bearer token."""
-    dialect: Literal["auto", DialectName] | ServerInfo = "auto"
+    dialect: Dialect = "auto"
     """What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says more, and then
     nothing is asked."""
     batch_size: int = 64
@@ -76,9 +78,9 @@ class ServedOptions:
 
 
 class ServedKeywords(TypedDict, total=False):
-    """The options of `ServedOptions` as keyword arguments, but for where the server is and the key."""
+    """The options of `ServedOptions` as keyword arguments, without the server's address and the key."""
 
-    dialect: Literal["auto", DialectName] | ServerInfo
+    dialect: Dialect
     batch_size: int
     max_concurrency: int
     timeout: float
@@ -86,6 +88,12 @@ class ServedKeywords(TypedDict, total=False):
     long_text: LongText
     default_headers: Mapping[str, str] | None
     show_progress: bool
+
+
+class ServedEmbeddingKeywords(ServedKeywords, total=False):
+    """The same, with what only embeddings have."""
+
+    encoding_format: EncodingFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +133,39 @@ class LocalKeywords(TypedDict, total=False):
     token_budget: int | None
     long_text: LongText
     show_progress: bool
+
+
+def check_keywords(method: Callable[..., Any], options: Mapping[str, object], known: type) -> None:
+    """Refuse options that do not exist.
+
+    Args:
+        method: What was called, for the message.
+        options: What it was given beside the parameters it names.
+        known: The TypedDict of the options it takes.
+
+    Raises:
+        InvalidInputError: Naming the first unknown option and those with a similar name, or all where none is similar.
+    """
+    parameters = inspect.signature(method).parameters.values()
+    named = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    check_names(options, [*named, *known.__annotations__], of=method.__qualname__)
+
+
+def check_names(given: Iterable[str], known: Sequence[str], *, of: str) -> None:
+    """Refuse names of options that do not exist.
+
+    Args:
+        given: The names.
+        known: All that exist.
+        of: What has these options, for the message.
+
+    Raises:
+        InvalidInputError: As `check_keywords` does.
+    """
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    similar = get_close_matches(unknown, known)
+    names = ", ".join(f"`{name}`" for name in similar or known)
+    advice = f"Did you mean {names}?" if similar else f"There are {names}."
+    raise InvalidInputError(f"`{unknown}` is no option of {of}. {advice}", parameter=unknown)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.engine import Batch, Usage
     from qwen_embed_integrations.vectors import Floats
 
-# Calls between the caller of Reranker.rerank and the place where a warning about the query is made.
-_CALLS = 4
-
 
 class SecondStageEngine:
     """Scores documents by the cosine of their vectors with the query's.
@@ -35,15 +32,19 @@ class SecondStageEngine:
         """What the embedder has spent so far."""
         return self._embedder.usage
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what the embedder tells."""
+        return self._embedder.describe()
+
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None) -> Iterator[Batch]:
         """Yield cosines in parts."""
         if not documents:
             return
-        asked = Collector(1, finish=lambda rows: rows, parameter="query")
+        collector = Collector(1, finish=lambda rows: rows, parameter="query")
         with _naming_the_query():
             for batch in self._embedder.embed_batches([query], "query", instruction=instruction):
-                asked.add(batch)
-            vector = asked.result((0,), stacklevel=_CALLS)[0]
+                collector.add(batch)
+            vector = collector.result((0,))[0]
         with _naming_documents():
             for batch in self._embedder.embed_batches(documents, "document"):
                 yield _scored(batch, vector)
@@ -54,12 +55,12 @@ class SecondStageEngine:
         """Yield cosines in parts."""
         if not documents:
             return
-        asked = Collector(1, finish=lambda rows: rows, parameter="query")
+        collector = Collector(1, finish=lambda rows: rows, parameter="query")
         with _naming_the_query():
             async with aclosing(self._embedder.aembed_batches([query], "query", instruction=instruction)) as batches:
                 async for batch in batches:
-                    asked.add(batch)
-            vector = asked.result((0,), stacklevel=_CALLS)[0]
+                    collector.add(batch)
+            vector = collector.result((0,))[0]
         with _naming_documents():
             async with aclosing(self._embedder.aembed_batches(documents, "document")) as batches:
                 async for batch in batches:

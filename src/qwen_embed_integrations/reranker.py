@@ -11,7 +11,7 @@ from qwen_embed_integrations.engine import OverEngine
 from qwen_embed_integrations.errors import InvalidInputError, UnknownModelError, WrongServerError
 from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts, check_whole_number
-from qwen_embed_integrations.options import LocalOptions, ServedOptions
+from qwen_embed_integrations.options import LocalKeywords, LocalOptions, ServedKeywords, ServedOptions, check_keywords
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.rerank_by_vectors import SecondStageEngine
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from qwen_embed_integrations.engine import RerankEngine
-    from qwen_embed_integrations.options import LocalKeywords, ServedKeywords
+    from qwen_embed_integrations.engine import Batch, RerankEngine, SharedEngine
     from qwen_embed_integrations.vectors import Floats
 
 
@@ -52,14 +51,14 @@ class Reranker(OverEngine["RerankEngine"]):
 
     def __init__(
         self,
-        engine: RerankEngine,
+        engine: RerankEngine | SharedEngine[RerankEngine],
         profile: RerankProfile,
         *,
         instruction: str | None = None,
         show_progress: bool = False,
     ) -> None:
-        super().__init__(engine)
         _choose(profile, instruction)
+        super().__init__(engine)
         self.profile = profile
         self.instruction = instruction
         self._show_progress = show_progress
@@ -83,8 +82,7 @@ class Reranker(OverEngine["RerankEngine"]):
             api_key: Sent as a bearer token.
             profile: What the model wants, where its name does not tell.
             instruction: Replaces the profile's default instruction.
-            **options: See `ServedOptions`: `dialect`, `batch_size`, `max_concurrency`, `timeout`, `max_retries`,
-                `long_text`, `default_headers`, `show_progress`.
+            **options: See `ServedOptions`.
 
         Returns:
             A reranker; nothing is sent before its first use.
@@ -95,6 +93,7 @@ class Reranker(OverEngine["RerankEngine"]):
         """
         from qwen_embed_integrations.served.rerank import ServedRerankEngine  # noqa: PLC0415 loads openai
 
+        check_keywords(cls.served, options, ServedKeywords)
         check_name(model, parameter="model")
         _check_profile(profile)
         known = profile or _served_profile(model)
@@ -117,7 +116,7 @@ class Reranker(OverEngine["RerankEngine"]):
             model: A folder or a hub id.
             profile: What the model wants, where neither its name nor its files tell.
             instruction: Replaces the profile's default instruction.
-            **options: See `LocalOptions`: `device`, `dtype`, `revision`, `token_budget`, `long_text`, `show_progress`.
+            **options: See `LocalOptions`.
 
         Returns:
             A reranker with the model loaded.
@@ -126,6 +125,7 @@ class Reranker(OverEngine["RerankEngine"]):
             MissingExtraError: If torch or transformers is not installed.
             ModelLoadError: If the checkpoint is missing, incomplete or unsupported.
         """
+        check_keywords(cls.local, options, LocalKeywords)
         _check_profile(profile)
         require_local()
         from qwen_embed_integrations.local.rerank import LocalRerankEngine  # noqa: PLC0415 loads torch
@@ -169,6 +169,36 @@ class Reranker(OverEngine["RerankEngine"]):
         )
         return cls(SecondStageEngine(embedder), profile, instruction=instruction, show_progress=show_progress)
 
+    def with_options(self, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:
+        """Make another reranker over the same loaded model or connection.
+
+        It takes no memory of its own. What both use is closed with the last of them.
+
+        Args:
+            instruction: Replaces the profile's default instruction.
+            show_progress: Show a progress bar (needs tqdm).
+
+        Returns:
+            A reranker with these options.
+
+        Raises:
+            InvalidInputError: If the model takes no instruction.
+        """
+        return type(self)(self._shared, self.profile, instruction=instruction, show_progress=show_progress)
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell what reranks, for a log or a report.
+
+        Returns:
+            `model` and `instruction`, and what `Embedder.describe` tells of local models and servers. Over an embedder,
+            all that the embedder tells.
+        """
+        described = self._engine.describe()
+        instruction = self.profile.default_instruction if self.instruction is None else self.instruction
+        known = {"model": self.profile.name, "instruction": None, **described}
+        # An embedder may have one where this has none.
+        return known if instruction is None else {**known, "instruction": instruction}
+
     def rerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
     ) -> list[RankedDocument]:
@@ -190,8 +220,9 @@ class Reranker(OverEngine["RerankEngine"]):
         texts, chosen, collector = self._prepare(query, documents, top_n, instruction)
         with collector.gathering():
             for batch in self._engine.rerank(query, texts, chosen):
+                self._count(batch)
                 collector.add(batch)
-        return _best(collector.result((0,), stacklevel=3), top_n)
+        return _best(collector.result((0,)), top_n)
 
     async def arerank(
         self, query: str, documents: Iterable[str], *, top_n: int | None = None, instruction: str | None = None
@@ -201,8 +232,9 @@ class Reranker(OverEngine["RerankEngine"]):
         with collector.gathering():
             async with aclosing(self._engine.arerank(query, texts, chosen)) as batches:
                 async for batch in batches:
+                    self._count(batch)
                     collector.add(batch)
-        return _best(collector.result((0,), stacklevel=3), top_n)
+        return _best(collector.result((0,)), top_n)
 
     def _prepare(
         self, query: str, documents: Iterable[str], top_n: int | None, instruction: str | None
@@ -220,6 +252,11 @@ class Reranker(OverEngine["RerankEngine"]):
             unit="document",
         )
         return texts, chosen, collector
+
+    def _count(self, batch: Batch) -> None:
+        # An embedder that reranks has counted already.
+        if not isinstance(self._engine, SecondStageEngine):
+            super()._count(batch)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.profile.name!r})"

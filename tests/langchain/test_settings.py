@@ -6,7 +6,6 @@ import json
 import pickle
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +23,6 @@ from qwen_embed_integrations.langchain import (
     ServedEmbeddings,
     ServedRerank,
 )
-from qwen_embed_integrations.langchain.settings import Built
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,27 +209,6 @@ def test_local_settings_take_a_path_and_dump_it_as_text(minilm: Path) -> None:
     assert made.model == str(minilm)
     assert dumpd(made)["kwargs"]["model"] == str(minilm)
     made.close()
-
-
-def test_threads_that_come_together_build_once() -> None:
-    built: list[object] = []
-    together = threading.Barrier(8)
-    holder: Built[object] = Built()
-
-    def build() -> object:
-        built.append(object())
-        return built[-1]
-
-    def come() -> None:
-        together.wait()
-        holder.get(build)
-
-    threads = [threading.Thread(target=come) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(built) == 1
 
 
 def test_a_second_stage_comes_back_with_its_embeddings_and_without_their_key() -> None:

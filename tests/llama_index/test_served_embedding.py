@@ -227,7 +227,7 @@ def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unknown_argument_is_refused(served: Served) -> None:
-    with pytest.raises(TypeError, match="dimension"):
+    with pytest.raises(errors.InvalidInputError, match=r"`dimension` is no option of .* Did you mean `dimensions`"):
         served(dimension=64)
 
 

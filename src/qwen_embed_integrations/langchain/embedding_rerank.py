@@ -45,6 +45,10 @@ class EmbeddingRerank(RerankerCompressor, Serializable):
         """The core object."""
         return Reranker.over(self.embeddings.embedder, instruction=self.instruction)
 
+    async def _areranker(self) -> Reranker:
+        embedder = await self.embeddings._aget()  # noqa: SLF001 a class of this package
+        return Reranker.over(embedder, instruction=self.instruction)
+
     @classmethod
     def is_lc_serializable(cls) -> bool:
         """Tell LangChain that `dumpd` and `load` work."""

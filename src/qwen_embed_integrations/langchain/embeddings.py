@@ -34,7 +34,12 @@ class EmbedderEmbeddings(Settings, Embeddings):
     @property
     def embedder(self) -> Embedder:
         """The core object: arrays instead of lists, many queries at once, usage, fingerprint."""
-        return cast("Embedder", self._built.get(self._build))
+        return cast("Embedder", self._get())
+
+    def _share(self, core: Embedder) -> Embedder:
+        return core.with_options(
+            dimensions=self.dimensions, instruction=self.query_instruction, show_progress=self.show_progress_bar
+        )
 
     def embed_documents(self, texts: Iterable[str]) -> list[list[float]]:
         """Embed texts that are searched.
@@ -69,11 +74,13 @@ class EmbedderEmbeddings(Settings, Embeddings):
 
     async def aembed_documents(self, texts: Iterable[str]) -> list[list[float]]:
         """Embed texts that are searched, on the running event loop; see `embed_documents`."""
-        return await self.embedder.aembed_lists(texts, "document")
+        embedder: Embedder = await self._aget()
+        return await embedder.aembed_lists(texts, "document")
 
     async def aembed_query(self, text: str, *, instruction: str | None = None) -> list[float]:
         """Embed a text that searches, on the running event loop; see `embed_query`."""
-        return (await self.embedder.aembed_lists([text], "query", instruction=instruction))[0]
+        embedder: Embedder = await self._aget()
+        return (await embedder.aembed_lists([text], "query", instruction=instruction))[0]
 
     def key_encoder(self, document: Document) -> str:
         """Name a document for LangChain's `index`, so that other vectors are another document.

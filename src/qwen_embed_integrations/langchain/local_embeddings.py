@@ -10,7 +10,8 @@ from qwen_embed_integrations.langchain.settings import LocalSettings
 class LocalEmbeddings(EmbedderEmbeddings, LocalSettings):
     """Embed in this process with Qwen3, BERT-like or any sentence-transformers model.
 
-    The model is loaded here, and once more in every process that unpickles the object, at its first use.
+    The model is loaded here, and once more in every process that unpickles the object, at its first use. Options:
+    see `LocalOptions`.
 
     Example:
         ```python
@@ -26,5 +27,9 @@ class LocalEmbeddings(EmbedderEmbeddings, LocalSettings):
 
     def _build(self) -> Embedder:
         return Embedder.local(
-            self.model, dimensions=self.dimensions, instruction=self.query_instruction, **self._local()
+            self.model,
+            profile=self.profile,
+            dimensions=self.dimensions,
+            instruction=self.query_instruction,
+            **self._options(),
         )

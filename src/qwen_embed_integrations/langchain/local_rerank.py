@@ -10,7 +10,8 @@ from qwen_embed_integrations.reranker import Reranker
 class LocalRerank(ModelRerank, LocalSettings):
     """Rerank in this process with a Qwen3-Reranker or a cross-encoder.
 
-    The model is loaded here, and once more in every process that unpickles the object, at its first use.
+    The model is loaded here, and once more in every process that unpickles the object, at its first use. Options:
+    see `LocalOptions`.
 
     Example:
         ```python
@@ -24,4 +25,4 @@ class LocalRerank(ModelRerank, LocalSettings):
     """
 
     def _build(self) -> Reranker:
-        return Reranker.local(self.model, instruction=self.instruction, **self._local())
+        return Reranker.local(self.model, profile=self.profile, instruction=self.instruction, **self._options())

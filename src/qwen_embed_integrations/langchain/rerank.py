@@ -36,6 +36,10 @@ class RerankerCompressor(BaseDocumentCompressor):
     def reranker(self) -> Reranker:
         """The core object."""
 
+    @abstractmethod
+    async def _areranker(self) -> Reranker:
+        """Return the core object, loading it off the event loop if need be."""
+
     def rerank(
         self,
         documents: Sequence[Document | str],
@@ -72,7 +76,8 @@ class RerankerCompressor(BaseDocumentCompressor):
     ) -> list[RankedDocument]:
         """Score documents against a query, on the running event loop; see `rerank`."""
         limit = self.top_n if top_n is None else top_n
-        ranked = await self.reranker.arerank(query, _texts(documents), top_n=limit, instruction=instruction)
+        reranker = await self._areranker()
+        ranked = await reranker.arerank(query, _texts(documents), top_n=limit, instruction=instruction)
         return self._relevant(ranked)
 
     def compress_documents(
@@ -101,12 +106,12 @@ class RerankerCompressor(BaseDocumentCompressor):
         manager = CallbackManager.configure(_or_inherited(callbacks))
         run = manager.on_retriever_start(None, query, name=type(self).__name__)
         try:
-            found = _scored(documents, self.rerank(documents, query, top_n=top_n))
+            ranked = _scored(documents, self.rerank(documents, query, top_n=top_n))
         except Exception as error:
             run.on_retriever_error(error)
             raise
-        run.on_retriever_end(found)
-        return found
+        run.on_retriever_end(ranked)
+        return ranked
 
     async def acompress_documents(
         self,
@@ -120,16 +125,16 @@ class RerankerCompressor(BaseDocumentCompressor):
         manager = AsyncCallbackManager.configure(_or_inherited(callbacks))
         run = await manager.on_retriever_start(None, query, name=type(self).__name__)
         try:
-            found = _scored(documents, await self.arerank(documents, query, top_n=top_n))
+            ranked = _scored(documents, await self.arerank(documents, query, top_n=top_n))
         except Exception as error:
             await run.on_retriever_error(error)
             raise
-        await run.on_retriever_end(found)
-        return found
+        await run.on_retriever_end(ranked)
+        return ranked
 
     def _relevant(self, ranked: list[RankedDocument]) -> list[RankedDocument]:
-        least = self.score_threshold
-        return ranked if least is None else [document for document in ranked if document.score >= least]
+        threshold = self.score_threshold
+        return ranked if threshold is None else [document for document in ranked if document.score >= threshold]
 
 
 class ModelRerank(RerankerCompressor, Settings):
@@ -141,7 +146,13 @@ class ModelRerank(RerankerCompressor, Settings):
     @property
     def reranker(self) -> Reranker:
         """The core object."""
-        return cast("Reranker", self._built.get(self._build))
+        return cast("Reranker", self._get())
+
+    async def _areranker(self) -> Reranker:
+        return cast("Reranker", await self._aget())
+
+    def _share(self, core: Reranker) -> Reranker:
+        return core.with_options(instruction=self.instruction, show_progress=self.show_progress_bar)
 
 
 def _texts(documents: Iterable[Document | str]) -> list[str]:
@@ -150,9 +161,9 @@ def _texts(documents: Iterable[Document | str]) -> list[str]:
 
 def _scored(documents: Sequence[Document], ranked: list[RankedDocument]) -> list[Document]:
     copies = []
-    for each in ranked:
-        copied = documents[each.index].model_copy(deep=True)
-        copied.metadata["relevance_score"] = each.score
+    for index, score in ranked:
+        copied = documents[index].model_copy(deep=True)
+        copied.metadata["relevance_score"] = score
         copies.append(copied)
     return copies
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.langchain.embeddings import EmbedderEmbeddings
 from qwen_embed_integrations.langchain.settings import ServedSettings
+from qwen_embed_integrations.options import EncodingFormat, ServedOptions
 
 
 class ServedEmbeddings(EmbedderEmbeddings, ServedSettings):
     """Embed through SGLang, vLLM, TEI or any other server that speaks OpenAI's embeddings API.
 
     Queries get the model's prompt and documents theirs; vectors come back in order, checked and of length 1. Requests
-    run side by side in sync code too, which is all that most vector stores call.
+    run side by side in sync code too, which is all that most vector stores call. Options: see
+    `ServedOptions`.
 
     Example:
         ```python
@@ -26,14 +26,13 @@ class ServedEmbeddings(EmbedderEmbeddings, ServedSettings):
         WrongServerError: If `model` is a reranker.
     """
 
-    encoding_format: Literal["auto", "base64", "float"] = "auto"
-    """How vectors travel; `"auto"` takes base64 where the API is not known to lack it."""
+    encoding_format: EncodingFormat = ServedOptions.encoding_format
 
     def _build(self) -> Embedder:
         return Embedder.served(
             self.model,
+            profile=self.profile,
             dimensions=self.dimensions,
             instruction=self.query_instruction,
-            encoding_format=self.encoding_format,
-            **self._served(),
+            **self._options(),
         )

@@ -10,6 +10,8 @@ from qwen_embed_integrations.reranker import Reranker
 class ServedRerank(ModelRerank, ServedSettings):
     """Rerank through SGLang, vLLM, TEI, Infinity, llama.cpp or an API that reranks.
 
+    Options: see `ServedOptions`.
+
     Example:
         ```python
         rerank = ServedRerank(model="Qwen/Qwen3-Reranker-0.6B", base_url="http://localhost:30001/v1")
@@ -22,4 +24,4 @@ class ServedRerank(ModelRerank, ServedSettings):
     """
 
     def _build(self) -> Reranker:
-        return Reranker.served(self.model, instruction=self.instruction, **self._served())
+        return Reranker.served(self.model, profile=self.profile, instruction=self.instruction, **self._options())

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from collections.abc import Mapping  # noqa: TC003 pydantic reads it at runtime
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar
 
 from langchain_core.load.serializable import Serializable
 from langchain_core.utils import secret_from_env
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
-from qwen_embed_integrations.adapter_base import Built, base_url_from_env
+from qwen_embed_integrations.adapter_base import CoreModel, base_url_from_env, options_of
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.options import LongText  # noqa: TC001 pydantic reads it at runtime
-from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 as above
-from qwen_embed_integrations.server_info import DialectName, ServerInfo
+from qwen_embed_integrations.options import Dialect, LocalOptions, LongText, ServedOptions
+from qwen_embed_integrations.profiles import ModelProfile, RerankProfile  # noqa: TC001 pydantic reads it at runtime
+from qwen_embed_integrations.server_info import ServerInfo
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from typing_extensions import Self
 ModelName = Annotated[str, BeforeValidator(lambda model: os.fspath(model) if isinstance(model, os.PathLike) else model)]
 
+# LangChain's name for it.
+_RENAMED = {"show_progress": "show_progress_bar"}
 
-class Settings(Serializable):
+
+class Settings(CoreModel, Serializable):
     """Settings of an embedder or a reranker, and the object built from them.
 
-    Settings do not change: `model_copy(update={...})` makes an object with others, which builds its own core.
+    What each option means stands in `ServedOptions` and `LocalOptions`, from where the defaults come. Settings do not
+    change: `model_copy(update={...})` makes an object with others.
     """
 
     # Keys and headers may be among the input, so errors must not quote it.
@@ -37,41 +37,8 @@ class Settings(Serializable):
     """Served: the name the server knows the model by, which also picks the profile. Local: a folder or a hub id."""
     profile: ModelProfile | RerankProfile | None = None
     """What the model wants, where its name or its files do not tell."""
-    long_text: LongText = "truncate"
-    """`"truncate"` cuts what is longer than the model reads and warns; `"error"` raises."""
-    show_progress_bar: bool = False
-    """Show a progress bar."""
-
-    _built: Built[Any] = PrivateAttr(default_factory=Built)
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        # Wrong settings and missing weights should fail here, and with the core's own errors.
-        self._built.get(self._build)
-
-    @abstractmethod
-    def _build(self) -> Any:
-        """Make the core object."""
-
-    def close(self) -> None:
-        """Release connections, threads and memory; the next use builds them anew."""
-        if (built := self._built.take()) is not None:
-            built.close()
-
-    async def aclose(self) -> None:
-        """Release connections, threads and memory, those of the running event loop too; see `close`."""
-        if (built := self._built.take()) is not None:
-            await built.aclose()
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the settings; with an update, check them like new ones."""
-        return type(self)(**{**dict(self), **update}) if update else super().model_copy(deep=deep)
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        # Closing one must not close the other.
-        copied._built = Built()  # noqa: SLF001 its own class
-        return copied
+    long_text: LongText = ServedOptions.long_text
+    show_progress_bar: bool = ServedOptions.show_progress
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in type(self).model_fields:
@@ -100,18 +67,13 @@ class ServedSettings(Settings):
     """Address up to and including `/v1`. Read from `QWEN_EMBED_BASE_URL` where not given."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("QWEN_EMBED_API_KEY", default=None))
     """Sent as a bearer token. Read from `QWEN_EMBED_API_KEY` where not given."""
-    dialect: Literal["auto", DialectName] | ServerInfo = "auto"
-    """What the server is, where it is not to be recognised; a `ServerInfo` says more, and then nothing is asked."""
-    batch_size: int = 64
-    """Texts in one request, at most."""
-    max_concurrency: int = 8
-    """Requests in flight at once, over all callers in all threads, and in each event loop."""
-    timeout: float = 60.0
-    """Seconds to wait for the server to say something more."""
-    max_retries: int = 3
-    """Retries of a request after a failed connection, 408, 409, 429 or 5xx."""
-    default_headers: dict[str, str] | None = Field(default=None, exclude=True, repr=False)
-    """Sent with every request. Never shown and never dumped, since it may hold keys: pass it again after `load`."""
+    dialect: Dialect = ServedOptions.dialect
+    batch_size: int = ServedOptions.batch_size
+    max_concurrency: int = ServedOptions.max_concurrency
+    timeout: float = ServedOptions.timeout
+    max_retries: int = ServedOptions.max_retries
+    # Never shown and never dumped, since it may hold keys.
+    default_headers: Mapping[str, str] | None = Field(ServedOptions.default_headers, exclude=True, repr=False)
 
     @property
     def lc_secrets(self) -> dict[str, str]:
@@ -124,43 +86,19 @@ class ServedSettings(Settings):
         stated = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
         return {**super().lc_attributes, **stated}
 
-    def _served(self) -> dict[str, Any]:
-        """Return the arguments that served embedders and rerankers share."""
-        return {
-            "base_url": self.base_url,
-            "dialect": self.dialect,
-            "api_key": (self.api_key and self.api_key.get_secret_value()) or None,
-            "profile": self.profile,
-            "batch_size": self.batch_size,
-            "max_concurrency": self.max_concurrency,
-            "timeout": self.timeout,
-            "max_retries": self.max_retries,
-            "long_text": self.long_text,
-            "default_headers": self.default_headers,
-            "show_progress": self.show_progress_bar,
-        }
+    def _options(self) -> dict[str, Any]:
+        return options_of(self, ServedOptions, _RENAMED)
 
 
 class LocalSettings(Settings):
     """Settings of a model in this process."""
 
-    device: str = "auto"
-    """`"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …"""
-    dtype: str = "auto"
-    """`"auto"` (bfloat16 where the hardware is fast at it, else float32), `"float32"`, `"bfloat16"`, `"float16"`."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub model."""
-    token_budget: int | None = None
-    """Tokens in one forward pass; None picks by device."""
+    _loads: ClassVar[bool] = True
 
-    def _local(self) -> dict[str, Any]:
-        """Return the arguments that local embedders and rerankers share."""
-        return {
-            "device": self.device,
-            "dtype": self.dtype,
-            "revision": self.revision,
-            "profile": self.profile,
-            "token_budget": self.token_budget,
-            "long_text": self.long_text,
-            "show_progress": self.show_progress_bar,
-        }
+    device: str = LocalOptions.device
+    dtype: str = LocalOptions.dtype
+    revision: str | None = LocalOptions.revision
+    token_budget: int | None = LocalOptions.token_budget
+
+    def _options(self) -> dict[str, Any]:
+        return options_of(self, LocalOptions, _RENAMED)

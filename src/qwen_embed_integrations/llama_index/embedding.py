@@ -13,6 +13,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 from llama_index.core.utils import get_tqdm_iterable
 from pydantic import Field, field_validator
 
+from qwen_embed_integrations.callers import remember_caller
 from qwen_embed_integrations.inputs import check_texts
 from qwen_embed_integrations.llama_index.settings import CoreSettings
 from qwen_embed_integrations.llama_index.vector_cache import VectorCache
@@ -48,7 +49,12 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
     @property
     def embedder(self) -> Embedder:
         """The core object: arrays instead of lists, many queries at once, usage, fingerprint."""
-        return cast("Embedder", self._built.get(self._build))
+        return cast("Embedder", self._get())
+
+    def _share(self, core: Embedder) -> Embedder:
+        return core.with_options(
+            dimensions=self.dimensions, instruction=self.query_instruction, show_progress=self.show_progress
+        )
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """Return the settings, without secrets, that `from_dict` takes; pass the key and the tuning to it again.
@@ -62,11 +68,13 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
 
     def to_payload(self) -> dict[str, Any]:
         """Return what observers are told about this model."""
+        # LlamaIndex asks on the event loop, where no weights are to be loaded for it.
+        embedder: Embedder | None = self._core.built if self._loads else self.embedder
         return {
             "class_name": self.class_name(),
             "model_name": self.model_name,
             "embed_batch_size": self.embed_batch_size,
-            "dimensions": self.embedder.dimensions,
+            "dimensions": embedder.dimensions if embedder is not None else self.dimensions,
             "query_instruction": self.query_instruction,
         }
 
@@ -116,9 +124,12 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
         # LlamaIndex's own leaves the events of a failed call open and its other batches running.
         size = self.embed_batch_size
         listed = check_texts(texts, parameter="texts")
+        if listed:
+            await self._aget()
         batches = [listed[start : start + size] for start in range(0, len(listed), size)]
         slots = asyncio.Semaphore(self.num_workers or len(batches) or 1)
-        tasks = [asyncio.ensure_future(self._aembed_batch(batch, slots)) for batch in batches]
+        with remember_caller():
+            tasks = [asyncio.ensure_future(self._aembed_batch(batch, slots)) for batch in batches]
         rows: list[list[float]] = []
         try:
             for task in get_tqdm_iterable(tasks, show_progress, "Generating embeddings"):
@@ -170,7 +181,8 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
 
     async def _aembed(self, texts: list[str], role: Role) -> list[list[float]]:
         with _ended_on_failure(texts):
-            embed = partial(self.embedder.aembed_lists, role=role)
+            embedder: Embedder = await self._aget()
+            embed = partial(embedder.aembed_lists, role=role)
             if self.embeddings_cache is None:
                 return await embed(texts)
             return await cast("VectorCache", self.embeddings_cache).afill(texts, self._space(texts, role), embed)

@@ -88,5 +88,9 @@ class EmbeddingRerank(RerankerPostprocessor):
         """The core object: texts instead of nodes, usage, an instruction for one call."""
         return Reranker.over(self.embed_model.embedder, instruction=self.instruction)
 
+    async def _areranker(self) -> Reranker:
+        embedder = await self.embed_model._aget()  # noqa: SLF001 a class of this package
+        return Reranker.over(embedder, instruction=self.instruction)
+
     def _model_name(self) -> str:
         return self.embed_model.model_name

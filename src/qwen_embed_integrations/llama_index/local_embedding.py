@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llama_index.core.storage.kvstore.types import BaseKVStore
+    from typing_extensions import Unpack
 
-    from qwen_embed_integrations.options import LongText
+    from qwen_embed_integrations.options import LocalKeywords
     from qwen_embed_integrations.profiles import ModelProfile
 
 
@@ -35,19 +36,13 @@ class LocalEmbedding(LocalSettings, EmbedderEmbedding):
         profile: What the model wants, where neither its name nor its files tell.
         dimensions: Size of the vectors; None for the model's own.
         query_instruction: Replaces the profile's default instruction for queries.
-        revision: Commit, tag or branch of a hub model.
-        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
-        dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"` or
-            `"float16"`.
-        token_budget: Tokens in one forward pass; None picks by device.
-        long_text: `"truncate"` cuts texts longer than the model reads and warns; `"error"` raises.
-        show_progress: Show a progress bar for every call.
         embed_batch_size: Texts that LlamaIndex hands over at once, one lot after the other. At most 2048.
         num_workers: Lots embedded at once in async code; None for all.
         embeddings_cache: A LlamaIndex key-value store; entries are kept apart by model, prompts, dimensions and role.
         rate_limiter: A LlamaIndex rate limiter, asked once a lot.
         callback_manager: LlamaIndex callbacks.
         model_name: The same as `model`, as LlamaIndex passes it when it restores an object.
+        **options: See `LocalOptions`.
 
     Raises:
         MissingExtraError: If torch or transformers is not installed.
@@ -62,35 +57,25 @@ class LocalEmbedding(LocalSettings, EmbedderEmbedding):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         query_instruction: str | None = None,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        token_budget: int | None = None,
-        long_text: LongText = "truncate",
-        show_progress: bool = False,
         embed_batch_size: int = 2048,
         num_workers: int | None = None,
         embeddings_cache: BaseKVStore | None = None,
         rate_limiter: Any = None,
         callback_manager: CallbackManager | None = None,
         model_name: str | None = None,
+        **options: Unpack[LocalKeywords],
     ) -> None:
         super().__init__(
             model_name=name_of(model or model_name),
             profile=profile,
             dimensions=dimensions,
             query_instruction=query_instruction,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            token_budget=token_budget,
-            long_text=long_text,
-            show_progress=show_progress,
             embed_batch_size=embed_batch_size,
             num_workers=num_workers,
             embeddings_cache=embeddings_cache,
             rate_limiter=rate_limiter,
             callback_manager=callback_manager or CallbackManager([]),
+            **options,
         )
 
     @classmethod
@@ -104,5 +89,5 @@ class LocalEmbedding(LocalSettings, EmbedderEmbedding):
             profile=self.profile,
             dimensions=self.dimensions,
             instruction=self.query_instruction,
-            **self._local(),
+            **self._options(),
         )

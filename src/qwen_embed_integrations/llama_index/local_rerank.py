@@ -13,7 +13,9 @@ from qwen_embed_integrations.reranker import Reranker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qwen_embed_integrations.options import LongText
+    from typing_extensions import Unpack
+
+    from qwen_embed_integrations.options import LocalKeywords
     from qwen_embed_integrations.profiles import RerankProfile
 
 
@@ -35,14 +37,8 @@ class LocalRerank(LocalSettings, ModelRerank):
         score_threshold: Leaves out nodes that score lower.
         instruction: Replaces the profile's default instruction.
         profile: What the model wants, where neither its name nor its files tell.
-        revision: Commit, tag or branch of a hub model.
-        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"`, …
-        dtype: `"auto"` (bfloat16 where the hardware multiplies it fast, else float32), `"float32"`, `"bfloat16"` or
-            `"float16"`.
-        token_budget: Tokens in one forward pass; None picks by device.
-        long_text: `"truncate"` cuts documents that do not fit the model and warns; `"error"` raises.
-        show_progress: Show a progress bar for every call.
         callback_manager: LlamaIndex callbacks.
+        **options: See `LocalOptions`.
 
     Raises:
         MissingExtraError: If torch or transformers is not installed.
@@ -58,13 +54,8 @@ class LocalRerank(LocalSettings, ModelRerank):
         score_threshold: float | None = None,
         instruction: str | None = None,
         profile: RerankProfile | None = None,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        token_budget: int | None = None,
-        long_text: LongText = "truncate",
-        show_progress: bool = False,
         callback_manager: CallbackManager | None = None,
+        **options: Unpack[LocalKeywords],
     ) -> None:
         super().__init__(
             model=name_of(model),
@@ -72,13 +63,8 @@ class LocalRerank(LocalSettings, ModelRerank):
             score_threshold=score_threshold,
             instruction=instruction,
             profile=profile,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            token_budget=token_budget,
-            long_text=long_text,
-            show_progress=show_progress,
             callback_manager=callback_manager or CallbackManager([]),
+            **options,
         )
 
     @classmethod
@@ -87,4 +73,4 @@ class LocalRerank(LocalSettings, ModelRerank):
         return "LocalRerank"
 
     def _build(self) -> Reranker:
-        return Reranker.local(self.model, profile=self.profile, instruction=self.instruction, **self._local())
+        return Reranker.local(self.model, profile=self.profile, instruction=self.instruction, **self._options())

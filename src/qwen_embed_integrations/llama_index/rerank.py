@@ -44,6 +44,10 @@ class RerankerPostprocessor(BaseNodePostprocessor):
     def reranker(self) -> Reranker:
         """The core object: texts instead of nodes, usage, an instruction for one call."""
 
+    @abstractmethod
+    async def _areranker(self) -> Reranker:
+        """Return the core object, loading it off the event loop if need be."""
+
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
@@ -63,7 +67,8 @@ class RerankerPostprocessor(BaseNodePostprocessor):
         if not nodes:
             return []
         with self._announced(nodes, query) as kept:
-            ranked = await self.reranker.arerank(query.query_str, _texts(nodes), top_n=self.top_n)
+            reranker = await self._areranker()
+            ranked = await reranker.arerank(query.query_str, _texts(nodes), top_n=self.top_n)
             kept.extend(self._scored(nodes, ranked))
         return kept
 
@@ -90,10 +95,10 @@ class RerankerPostprocessor(BaseNodePostprocessor):
             dispatcher.event(ReRankEndEvent(nodes=kept))
 
     def _scored(self, nodes: list[NodeWithScore], ranked: list[RankedDocument]) -> Iterator[NodeWithScore]:
-        for each in ranked:
-            if self.score_threshold is None or each.score >= self.score_threshold:
-                found = nodes[each.index]
-                yield RankedNode(node=found.node, score=each.score, retrieval_score=found.score)
+        for index, score in ranked:
+            if self.score_threshold is None or score >= self.score_threshold:
+                retrieved = nodes[index]
+                yield RankedNode(node=retrieved.node, score=score, retrieval_score=retrieved.score)
 
 
 class ModelRerank(CoreSettings, RerankerPostprocessor):
@@ -105,7 +110,13 @@ class ModelRerank(CoreSettings, RerankerPostprocessor):
     @property
     def reranker(self) -> Reranker:
         """The core object: texts instead of nodes, usage, an instruction for one call."""
-        return cast("Reranker", self._built.get(self._build))
+        return cast("Reranker", self._get())
+
+    async def _areranker(self) -> Reranker:
+        return cast("Reranker", await self._aget())
+
+    def _share(self, core: Reranker) -> Reranker:
+        return core.with_options(instruction=self.instruction, show_progress=self.show_progress)
 
     def _model_name(self) -> str:
         return self.model

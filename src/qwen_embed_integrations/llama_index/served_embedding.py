@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks import CallbackManager
 from pydantic import Field
@@ -10,16 +10,15 @@ from pydantic import Field
 from qwen_embed_integrations.embedder import Embedder
 from qwen_embed_integrations.llama_index.embedding import EmbedderEmbedding
 from qwen_embed_integrations.llama_index.settings import ServerSettings, name_of
+from qwen_embed_integrations.options import EncodingFormat, ServedOptions
 
 if TYPE_CHECKING:
     from llama_index.core.storage.kvstore.types import BaseKVStore
     from pydantic import SecretStr
+    from typing_extensions import Unpack
 
-    from qwen_embed_integrations.llama_index.settings import Dialect
-    from qwen_embed_integrations.options import LongText
+    from qwen_embed_integrations.options import ServedEmbeddingKeywords
     from qwen_embed_integrations.profiles import ModelProfile
-
-EncodingFormat = Literal["auto", "base64", "float"]
 
 
 class ServedEmbedding(ServerSettings, EmbedderEmbedding):
@@ -41,16 +40,6 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         profile: What the model wants, where its name does not tell.
         dimensions: Size of the vectors; None for the model's own.
         query_instruction: Replaces the profile's default instruction for queries.
-        dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says more,
-            and then nothing is asked.
-        batch_size: Texts in one request, at most.
-        max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-        timeout: Seconds to wait for the server to say something more.
-        max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
-        long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
-        encoding_format: How vectors travel; `"auto"` takes base64 where the API is not known to lack it.
-        default_headers: Sent with every request.
-        show_progress: Show a progress bar for every call.
         embed_batch_size: Texts that LlamaIndex hands over at once, one lot after the other; large, so that there is
             enough for `max_concurrency` requests. At most 2048.
         num_workers: Lots embedded at once in async code; None for all, within `max_concurrency`.
@@ -58,13 +47,14 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         rate_limiter: A LlamaIndex rate limiter, asked once a lot.
         callback_manager: LlamaIndex callbacks.
         model_name: The same as `model`, as LlamaIndex passes it when it restores an object.
+        **options: See `ServedOptions`.
 
     Raises:
         InvalidInputError: If an argument cannot be used. Nothing is sent before the first use.
         WrongServerError: If `model` is a reranker.
     """
 
-    encoding_format: EncodingFormat = Field(frozen=True, exclude=True)
+    encoding_format: EncodingFormat = Field(ServedOptions.encoding_format, frozen=True, exclude=True)
 
     def __init__(
         self,
@@ -75,21 +65,13 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         profile: ModelProfile | None = None,
         dimensions: int | None = None,
         query_instruction: str | None = None,
-        dialect: Dialect = "auto",
-        batch_size: int = 64,
-        max_concurrency: int = 8,
-        timeout: float = 60.0,
-        max_retries: int = 3,
-        long_text: LongText = "truncate",
-        encoding_format: EncodingFormat = "auto",
-        default_headers: dict[str, str] | None = None,
-        show_progress: bool = False,
         embed_batch_size: int = 2048,
         num_workers: int | None = None,
         embeddings_cache: BaseKVStore | None = None,
         rate_limiter: Any = None,
         callback_manager: CallbackManager | None = None,
         model_name: str | None = None,
+        **options: Unpack[ServedEmbeddingKeywords],
     ) -> None:
         super().__init__(
             model_name=name_of(model or model_name),
@@ -98,20 +80,12 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
             profile=profile,
             dimensions=dimensions,
             query_instruction=query_instruction,
-            dialect=dialect,
-            batch_size=batch_size,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_retries=max_retries,
-            long_text=long_text,
-            encoding_format=encoding_format,
-            default_headers=default_headers,
-            show_progress=show_progress,
             embed_batch_size=embed_batch_size,
             num_workers=num_workers,
             embeddings_cache=embeddings_cache,
             rate_limiter=rate_limiter,
             callback_manager=callback_manager or CallbackManager([]),
+            **options,
         )
 
     @classmethod
@@ -125,6 +99,5 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
             profile=self.profile,
             dimensions=self.dimensions,
             instruction=self.query_instruction,
-            encoding_format=self.encoding_format,
-            **self._served(),
+            **self._options(),
         )

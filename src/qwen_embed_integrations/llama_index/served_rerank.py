@@ -12,9 +12,9 @@ from qwen_embed_integrations.reranker import Reranker
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
+    from typing_extensions import Unpack
 
-    from qwen_embed_integrations.llama_index.settings import Dialect
-    from qwen_embed_integrations.options import LongText
+    from qwen_embed_integrations.options import ServedKeywords
     from qwen_embed_integrations.profiles import RerankProfile
 
 
@@ -38,16 +38,8 @@ class ServedRerank(ServerSettings, ModelRerank):
         score_threshold: Leaves out nodes that score lower.
         instruction: Replaces the profile's default instruction.
         profile: What the model wants, where its name does not tell.
-        dialect: What the server is, where it is not to be recognised: `"sglang"`, `"vllm"`, … A `ServerInfo` says more,
-            and then nothing is asked.
-        batch_size: Documents in one request, at most.
-        max_concurrency: Requests in flight at once, over all callers in all threads, and in each event loop.
-        timeout: Seconds to wait for the server to say something more.
-        max_retries: Retries of a request after a failed connection, 408, 409, 429 or 5xx.
-        long_text: `"truncate"` cuts what the server finds too long and warns; `"error"` raises.
-        default_headers: Sent with every request.
-        show_progress: Show a progress bar for every call.
         callback_manager: LlamaIndex callbacks.
+        **options: See `ServedOptions`.
 
     Raises:
         InvalidInputError: If an argument cannot be used. Nothing is sent before the first use.
@@ -64,15 +56,8 @@ class ServedRerank(ServerSettings, ModelRerank):
         score_threshold: float | None = None,
         instruction: str | None = None,
         profile: RerankProfile | None = None,
-        dialect: Dialect = "auto",
-        batch_size: int = 64,
-        max_concurrency: int = 8,
-        timeout: float = 60.0,
-        max_retries: int = 3,
-        long_text: LongText = "truncate",
-        default_headers: dict[str, str] | None = None,
-        show_progress: bool = False,
         callback_manager: CallbackManager | None = None,
+        **options: Unpack[ServedKeywords],
     ) -> None:
         super().__init__(
             model=name_of(model),
@@ -82,15 +67,8 @@ class ServedRerank(ServerSettings, ModelRerank):
             score_threshold=score_threshold,
             instruction=instruction,
             profile=profile,
-            dialect=dialect,
-            batch_size=batch_size,
-            max_concurrency=max_concurrency,
-            timeout=timeout,
-            max_retries=max_retries,
-            long_text=long_text,
-            default_headers=default_headers,
-            show_progress=show_progress,
             callback_manager=callback_manager or CallbackManager([]),
+            **options,
         )
 
     @classmethod
@@ -99,4 +77,4 @@ class ServedRerank(ServerSettings, ModelRerank):
         return "ServedRerank"
 
     def _build(self) -> Reranker:
-        return Reranker.served(self.model, profile=self.profile, instruction=self.instruction, **self._served())
+        return Reranker.served(self.model, profile=self.profile, instruction=self.instruction, **self._options())

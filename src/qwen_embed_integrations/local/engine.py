@@ -50,6 +50,10 @@ class LocalEngine:
         """Tokens so far."""
         return self._usage
 
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell how the model is run."""
+        return {"token_budget": self._worker._budget.tokens}  # noqa: SLF001 its own worker
+
     def run(self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from qwen_embed_integrations.callers import warn_caller
 from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError, UnknownModelError, UnknownModelWarning
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.tokenizer import Pair, Tokenizer, Tokens
@@ -131,11 +131,10 @@ def _read_profile(files: CheckpointFiles) -> RerankProfile:
         return found
     architecture = str((files.config.get("architectures") or [""])[0])
     if architecture.startswith("Qwen3For"):
-        warnings.warn(
+        warn_caller(
             f"`model` {files.name!r} has no profile; it is prompted as Qwen3-Reranker is. Pass `profile=` if it was "
             "trained otherwise.",
             UnknownModelWarning,
-            stacklevel=5,
         )
         qwen3 = profile_for("Qwen/Qwen3-Reranker-0.6B")
         if isinstance(qwen3, RerankProfile):
