@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
-from qwen_embed_integrations.local.engine import LocalEngine
+from qwen_embed_integrations.local.scheduler.windows import Windows
+from qwen_embed_integrations.local.scheduler.worker import Worker
+from qwen_embed_integrations.local.sequences import TokenBatch, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def compute(sequences: Sequence[list[int]]) -> np.ndarray:
-    return np.array([len(each) for each in sequences], np.float32)
+def compute(batch: TokenBatch) -> np.ndarray:
+    return np.array([len(each) for each in batch.sequences], np.float32)
 
 
 def tokenize(texts: Sequence[str]) -> Tokens:
@@ -22,18 +23,18 @@ def tokenize(texts: Sequence[str]) -> Tokens:
 
 
 def test_windows_come_in_order_and_cover_all_texts() -> None:
-    engine = LocalEngine(compute, 1000, padded=False)
+    windows = Windows(Worker(compute, 1000))
     texts = ["a " * (at % 9 + 1) for at in range(5000)]
-    batches = [*engine.run(texts, tokenize)]
+    batches = [*windows.run(texts, tokenize)]
     assert [len(batch.positions) for batch in batches] == [2048, 2048, 904]
     assert [at for batch in batches for at in batch.positions] == [*range(5000)]
     assert np.concatenate([batch.values for batch in batches]).tolist() == [at % 9 + 1 for at in range(5000)]
-    assert engine.usage.tokens == sum(at % 9 + 1 for at in range(5000))
+    assert windows.usage.tokens == sum(at % 9 + 1 for at in range(5000))
 
 
 def test_long_texts_make_small_windows() -> None:
-    engine = LocalEngine(compute, 1000, padded=False)
-    counts = [len(batch.positions) for batch in engine.run(["a" + " " * 99_999] * 50, tokenize)]
+    windows = Windows(Worker(compute, 1000))
+    counts = [len(batch.positions) for batch in windows.run(["a" + " " * 99_999] * 50, tokenize)]
     assert counts == [20, 20, 10]
 
 
@@ -47,12 +48,12 @@ def test_texts_are_read_no_more_than_two_windows_ahead() -> None:
             yield "a" + " " * 499_999
 
     seen = 0
-    for batch in LocalEngine(compute, 1000, padded=False).run(texts(), tokenize):
+    for batch in Windows(Worker(compute, 1000)).run(texts(), tokenize):
         seen += len(batch.positions)
         assert read - seen <= 8
 
 
 async def test_async_callers_get_the_same_windows() -> None:
-    engine = LocalEngine(compute, 1000, padded=False)
-    counts = [len(batch.positions) async for batch in engine.arun(["a"] * 5000, tokenize)]
+    windows = Windows(Worker(compute, 1000))
+    counts = [len(batch.positions) async for batch in windows.arun(["a"] * 5000, tokenize)]
     assert counts == [2048, 2048, 904]
