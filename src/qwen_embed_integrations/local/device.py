@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 from contextlib import suppress
 
 import torch
@@ -77,6 +79,16 @@ def release_cache() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives no type
         with suppress(RuntimeError):  # after a failed kernel this fails too; the next use of the device tells
             torch.cuda.empty_cache()
+
+
+def release_memory() -> None:
+    """Give what is kept of freed memory, on a GPU and by the C library's allocator, back to the system."""
+    release_cache()
+    if sys.platform == "linux":
+        # glibc keeps all of a freed model, since its parts are smaller than what it maps apart; musl has no such call.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def describe_device(device: torch.device) -> str:

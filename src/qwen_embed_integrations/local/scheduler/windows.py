@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError, OutOfMemoryError
+from qwen_embed_integrations.errors import ClosedError, InvalidInputError, ModelOutputError, OutOfMemoryError
 from qwen_embed_integrations.inputs import name_positions
 from qwen_embed_integrations.local.scheduler.worker import in_worker_thread
 from qwen_embed_integrations.vectors import unusable
@@ -78,14 +78,21 @@ class Windows:
     def _submit(
         self, texts: Iterable[str], tokenize: Tokenize, ahead: deque[tuple[int, Future[Answer]]]
     ) -> Iterator[tuple[int, Future[Answer]]]:
+        refused: ClosedError | None = None
         for start, window in _cut(texts):
-            ahead.append((start, self._worker.submit(tokenize, window)))
+            try:
+                ahead.append((start, self._worker.submit(tokenize, window)))
+            except ClosedError as error:  # what was handed in before is still answered
+                refused = error
+                break
             if len(ahead) >= _WINDOWS_AHEAD:
                 yield ahead[0]
                 ahead.popleft()
         while ahead:
             yield ahead[0]
             ahead.popleft()
+        if refused is not None:
+            raise refused
 
     def _batches(self, start: int, answer: Answer) -> Iterator[Batch]:
         with self._lock:

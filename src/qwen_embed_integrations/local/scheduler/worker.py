@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import ClosedError, ModelOutputError
-from qwen_embed_integrations.local.device import release_cache
+from qwen_embed_integrations.local.device import release_memory
 from qwen_embed_integrations.local.scheduler.batching import Job
 from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes, pin_thread_count
 from qwen_embed_integrations.local.scheduler.passes import Passes, TokenBudget
@@ -118,7 +118,7 @@ class Worker:
             if self._inbox is not None and self._threads[-1].is_alive():
                 self._inbox.put(None)
             elif not self._freed.done():
-                release_cache()
+                release_memory()
                 self._freed.set_result(None)
             return self._freed
 
@@ -198,7 +198,7 @@ def _compute(tokenized: Inbox, passes: Passes, freed: Future[None]) -> None:
         passes.abandon(_interpreter_ended())
     finally:
         passes.close()
-        release_cache()
+        release_memory()
         freed.set_result(None)
 
 
