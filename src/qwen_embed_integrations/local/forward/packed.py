@@ -128,7 +128,7 @@ def _packed(model: PreTrainedModel, sequences: Sequence[list[int]], layout: Layo
     out = model(
         input_ids=ids.unsqueeze(0), position_ids=to_device(positions, model.device).unsqueeze(0), layout=layout, **extra
     )
-    if not layout.heeded:
+    if not layout.honoured:
         raise ModelLoadError(f"{type(model).__name__} attends by code of its own, so it cannot run packed.")
     hidden: torch.Tensor = out.last_hidden_state[0]
     return hidden
