@@ -18,9 +18,10 @@ import torch
 from safetensors import safe_open
 
 from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes
+from qwen_embed_integrations.local.sequences import TokenBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.(.+)\.weight$")
@@ -109,13 +110,13 @@ def _side_by_side(run: Callable[[], None]) -> tuple[Callable[[], None], int]:
     """Return what does the matmuls as many times at once as there are lanes, and how many that is."""
 
     @torch.inference_mode()
-    def compute(_: Sequence[Any]) -> None:
+    def compute(_: TokenBatch) -> Any:
         run()
 
-    lanes = Lanes(compute, landed=lambda: None)
+    lanes = Lanes(compute, on_finished=lambda: None)
 
     def run_all() -> None:
-        for future in [lanes.launch([]) for _ in range(lanes.count)]:
+        for future in [lanes.launch(TokenBatch([])) for _ in range(lanes.count)]:
             future.result()
 
     return run_all, lanes.count

@@ -67,6 +67,10 @@ class OutOfMemoryError(QwenEmbedError, MemoryError):
         self.positions = tuple(positions)
 
 
+class ClosedError(QwenEmbedError, RuntimeError):
+    """A local model was used after it was closed."""
+
+
 class ServerError(QwenEmbedError):
     """A server could not be used as asked.
 

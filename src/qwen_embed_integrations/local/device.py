@@ -1,6 +1,11 @@
-"""Where to compute, and in which precision."""
+"""Where to compute, in which precision, and what becomes of the memory there."""
 
 from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from contextlib import suppress
 
 import torch
 
@@ -11,6 +16,10 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 # Tokens in one forward pass: enough to fill the cores or the card, little enough to keep activations small.
 _CPU_TOKENS = 1024
 _GPU_TOKENS = 32768
+# What torch (for the CPU, the mapping of a file), CUDA's libraries and the system say in RuntimeError and OSError.
+_EXHAUSTED = re.compile(
+    r"(can't|cannot) allocate memory|not enough memory|unable to mmap|out of memory|ALLOC_FAILED", re.IGNORECASE
+)
 
 
 def choose_device(device: str) -> torch.device:
@@ -56,6 +65,30 @@ def choose_token_budget(token_budget: int | None, device: torch.device) -> int:
     if token_budget is None:
         return _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
     return token_budget
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tell whether an error means that memory was exhausted."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, (RuntimeError, OSError)) and _EXHAUSTED.search(str(error)) is not None
+
+
+def release_cache() -> None:
+    """Give GPU memory that torch keeps and does not use back to the device."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives no type
+        with suppress(RuntimeError):  # after a failed kernel this fails too; the next use of the device tells
+            torch.cuda.empty_cache()
+
+
+def release_memory() -> None:
+    """Give what is kept of freed memory, on a GPU and by the C library's allocator, back to the system."""
+    release_cache()
+    if sys.platform == "linux":
+        # glibc keeps all of a freed model, since its parts are smaller than what it maps apart; musl has no such call.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def describe_device(device: torch.device) -> str:

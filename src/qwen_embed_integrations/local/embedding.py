@@ -1,56 +1,38 @@
-"""Embeddings in this process: tokenize, run packed, pool."""
+"""Embeddings in this process: the door to a loaded model."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import load_file
-from torch.nn import functional
 from transformers import AutoModel
 
-from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.recipe import read_recipe
 from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
-from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget
-from qwen_embed_integrations.local.engine import LocalEngine
+from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget, describe_device
 from qwen_embed_integrations.local.forward.jina_bert import JinaBertModel
-from qwen_embed_integrations.local.forward.packed import (
-    TokenStates,
-    reads_forward,
-    runs_packed,
-    runs_side_by_side,
-    token_states,
-)
-from qwen_embed_integrations.local.forward.transfer import to_host
+from qwen_embed_integrations.local.forward.packed import runs_packed
+from qwen_embed_integrations.local.forward.pooling import PooledVectors
 from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.scheduler.windows import Windows
+from qwen_embed_integrations.local.scheduler.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedModel
 
-    from qwen_embed_integrations.engine import Batch
+    from qwen_embed_integrations.engine import Batch, Usage
     from qwen_embed_integrations.local.checkpoint.recipe import Recipe
-    from qwen_embed_integrations.local.forward.layout import Wanted
-    from qwen_embed_integrations.local.scheduler.worker import Pending
     from qwen_embed_integrations.options import LocalOptions
-    from qwen_embed_integrations.profiles import ModelProfile, Pooling
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.profiles import ModelProfile
 
-_POOL: dict[Pooling, Callable[[TokenStates], torch.Tensor]] = {
-    "last": TokenStates.last,
-    "cls": TokenStates.first,
-    "mean": TokenStates.mean,
-}
-_WANTED: dict[Pooling, Wanted] = {"last": "last", "cls": "first"}
-# Architectures that transformers has no code for.
-_OWN_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
+# Architectures that transformers has no code for, by `model_type`.
+_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
 
 
-class LocalEmbeddingEngine(LocalEngine):
+class LocalEmbeddingEngine:
     """Turns finished texts into vectors in this process.
 
     Attributes:
@@ -68,35 +50,26 @@ class LocalEmbeddingEngine(LocalEngine):
         *,
         token_budget: int,
     ) -> None:
-        steps = [functional.normalize if path is None else _Dense(files, path, model.device) for path in recipe.steps]
-        pooling = recipe.profile.pooling or "mean"
-        pool, wanted = _POOL[pooling], _WANTED.get(pooling)
-
-        @torch.inference_mode()
-        def compute(sequences: Sequence[list[int]]) -> Float32 | Pending:
-            pooled = pool(token_states(model, sequences, tokenizer.pad, wanted=wanted)).float()
-            for step in steps:
-                pooled = step(pooled)
-            return to_host(pooled[:, : recipe.profile.dimensions])
-
-        super().__init__(
-            compute,
-            token_budget,
-            padded=not runs_packed(model),
-            shares_prefix=wanted == "last" and reads_forward(model),
-            side_by_side=runs_side_by_side(model),
-        )
+        vectors = PooledVectors(files, recipe, model, tokenizer.pad)
+        self._windows = Windows(Worker(vectors, token_budget, vectors.capabilities))
+        self._tokenizer = tokenizer
+        self._facts: dict[str, str | int | None] = {
+            "device": describe_device(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "kernels": "packed" if runs_packed(model) else "padded",
+            "pooling": vectors.pooling,
+            "max_tokens": tokenizer.max_tokens,
+        }
         self.profile = recipe.profile
         self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}
         self.size: int | None = recipe.profile.dimensions
-        self._tokenizer = tokenizer
 
     @classmethod
     def load(cls, model: str | Path, profile: ModelProfile | None, options: LocalOptions) -> LocalEmbeddingEngine:
         """Load a model; see `Embedder.local`."""
-        place = choose_device(options.device)
-        precision = choose_dtype(options.dtype, place)
-        budget = choose_token_budget(options.token_budget, place)
+        device = choose_device(options.device)
+        dtype = choose_dtype(options.dtype, device)
+        token_budget = choose_token_budget(options.token_budget, device)
         files = CheckpointFiles(model, options.revision)
         recipe = read_recipe(files, profile)
         tokenizer = Tokenizer(
@@ -106,43 +79,37 @@ class LocalEmbeddingEngine(LocalEngine):
             appended_token=recipe.profile.appended_token,
             lower_case=recipe.lower_case,
         )
-        model_class = _OWN_MODELS.get(files.model_type, AutoModel)
         loaded = load_model(
-            model_class, files, device=place, dtype=precision, unused=("pooler.",), heads=("cls.", "lm_head.")
+            _MODELS.get(files.model_type, AutoModel),
+            files,
+            device=device,
+            dtype=dtype,
+            unused=("pooler.",),
+            heads=("cls.", "lm_head."),
         )
-        return cls(files, recipe, loaded, tokenizer, token_budget=budget)
+        return cls(files, recipe, loaded, tokenizer, token_budget=token_budget)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        return self._windows.usage
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Tell device, dtype, kernels, pooling, most tokens of a text, and tokens in one forward pass by now."""
+        return {**self._facts, "token_budget": self._windows.token_budget}
 
     def embed(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Yield vectors in parts."""
-        return self.run(texts, self._tokenizer.encode)
+        return self._windows.run(texts, self._tokenizer.encode)
 
     def aembed(self, texts: Sequence[str]) -> AsyncGenerator[Batch, None]:
         """Yield vectors in parts."""
-        return self.arun(texts, self._tokenizer.encode)
+        return self._windows.arun(texts, self._tokenizer.encode)
 
+    def close(self) -> None:
+        """Free the model's memory when the texts in flight are computed; later use is a `ClosedError`."""
+        self._windows.close()
 
-class _Dense:
-    """A sentence-transformers Dense module: a linear layer and an activation."""
-
-    def __init__(self, files: CheckpointFiles, path: str, device: torch.device) -> None:
-        settings: dict[str, Any] = files.read_json(f"{path}/config.json")
-        if settings.get("use_residual") or settings.get("module_input_name", "sentence_embedding") != (
-            "sentence_embedding"
-        ):
-            raise ModelLoadError(f"`model` {files.name!r} has a Dense module at {path!r} of an unsupported form.")
-        name = str(settings.get("activation_function", "torch.nn.modules.activation.Tanh"))
-        activation = getattr(torch.nn, name.rpartition(".")[2], None) if name.startswith("torch.nn.") else None
-        weights = files.folder / path / "model.safetensors"
-        if activation is None or not weights.is_file():
-            raise ModelLoadError(
-                f"`model` {files.name!r} has a Dense module at {path!r} whose activation ({name}) is unknown or whose "
-                "model.safetensors is missing."
-            )
-        tensors = load_file(weights, device=str(device))
-        self._weight = tensors["linear.weight"].float()
-        self._bias = tensors["linear.bias"].float() if "linear.bias" in tensors else None
-        self._activation = activation()
-
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self._activation(functional.linear(rows, self._weight, self._bias))
-        return out
+    async def aclose(self) -> None:
+        """Free the model's memory; see `close`."""
+        await self._windows.aclose()

@@ -13,9 +13,9 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from qwen_embed_integrations.errors import ModelLoadError
-from qwen_embed_integrations.local.checkpoint.fit import ran_out, require_room, too_large
+from qwen_embed_integrations.local.checkpoint.fit import require_room, too_large
 from qwen_embed_integrations.local.checkpoint.weights import StoredWeights
-from qwen_embed_integrations.local.device import describe_device, describe_dtype
+from qwen_embed_integrations.local.device import describe_device, describe_dtype, ran_out
 from qwen_embed_integrations.local.forward.cpu_layers import fuse
 from qwen_embed_integrations.local.forward.cpu_linear import PrepackedLinear, fastest
 from qwen_embed_integrations.local.forward.packed import attention_for, runs_packed

@@ -17,8 +17,6 @@ from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import InvalidInputError, ModelLoadError
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
-from qwen_embed_integrations.local.rerank import _prompts
-from qwen_embed_integrations.profiles import RerankProfile, profile_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,17 +183,3 @@ def test_a_long_text_is_cut_as_the_official_tokenizer_cuts_it_and_keeps_its_end(
         assert [each[-1] for each in tokens.sequences] == [official.convert_tokens_to_ids(END)] * 2
         assert len(tokens.sequences[1]) == room
         assert tokens.shortened == [1]
-
-
-@pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-0.6B", "mixedbread-ai/mxbai-rerank-base-v2"])
-def test_a_long_document_leaves_the_end_of_a_rerankers_prompt_whole(tiny_reranker: Path, model: str) -> None:
-    profile = profile_for(model)
-    assert isinstance(profile, RerankProfile)
-    tokenizer = Tokenizer(CheckpointFiles(tiny_reranker), max_tokens=400, long_text="truncate")
-    tokens = _prompts(profile, tokenizer, "which fox?", None, [TEXT, LONG])
-    closing = tokenizer.raw.encode(profile.suffix, add_special_tokens=False)
-    assert [each[-len(closing) :] for each in tokens.sequences] == [closing] * 2
-    assert len(tokens.sequences[1]) == 400
-    assert tokens.shortened == [1]
-    opening = tokenizer.raw.encode(profile.prefix, add_special_tokens=False)
-    assert [each[: len(opening)] for each in tokens.sequences] == [opening] * 2

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
-from qwen_embed_integrations.local.scheduler.batching import Job, Pass, fills, next_pass
+from qwen_embed_integrations.local.scheduler.batching import Job, Pass, can_fill, next_pass
+from qwen_embed_integrations.local.sequences import Tokens
 
 
 def job(*sequences: list[int], shares_prefix: bool = False, of: int | None = None) -> Job:
@@ -29,7 +29,9 @@ def costs(*jobs: Job, token_budget: int, padded: bool = False) -> list[int]:
 
 
 def test_the_longest_sequences_of_a_job_go_first() -> None:
-    lengths = [[len(each) for each in one.sequences()] for one in passes(job([1], [2] * 3, [3] * 2), token_budget=3)]
+    lengths = [
+        [len(each) for each in one.batch().sequences] for one in passes(job([1], [2] * 3, [3] * 2), token_budget=3)
+    ]
     assert lengths == [[3], [2, 1]]
 
 
@@ -70,7 +72,7 @@ def test_a_common_beginning_too_short_to_be_computed_once_counts_each_time() -> 
 def test_copies_of_a_long_common_beginning_stay_within_a_few_budgets() -> None:
     query = [*range(2000)]
     found = passes(job(*[[*query, *[at] * 50] for at in range(600)], shares_prefix=True), token_budget=32_768)
-    read = [2000 + sum(map(len, each.sequences())) for each in found]
+    read = [2000 + sum(map(len, each.batch().sequences)) for each in found]
     assert max(read) <= 4 * 32_768
     assert sorted(read)[1] > 4 * 32_768 - 2050
 
@@ -83,6 +85,19 @@ def test_without_sharing_each_sequence_counts_in_full() -> None:
 def test_a_common_beginning_leaves_each_sequence_its_last_token() -> None:
     text = [*range(10)]
     assert job(text, text, [*text, 10], shares_prefix=True).prefix == text[:-1]
+
+
+def test_a_pass_hands_over_what_its_sequences_begin_with() -> None:
+    prompt = [*range(10)]
+    made = job([*prompt, 10, 11, 12], [*prompt, 10, 11, 13], [*prompt, 7], shares_prefix=True)
+    first, second = passes(made, token_budget=16)
+    assert (len(first.batch().sequences), first.batch().shared) == (2, 12)
+    assert (len(second.batch().sequences), second.batch().shared) == (1, 0)
+
+
+def test_jobs_of_a_model_that_shares_nothing_hand_nothing_over() -> None:
+    (together,) = passes(job([*range(20), 1], [*range(20), 2]), token_budget=100)
+    assert together.batch().shared == 0
 
 
 def test_a_common_beginning_shrinks_as_texts_arrive() -> None:
@@ -115,12 +130,12 @@ def test_jobs_without_a_common_beginning_share_a_pass() -> None:
 @pytest.mark.parametrize("padded", [False, True], ids=["packed", "padded"])
 def test_what_is_put_back_is_taken_again_in_the_same_order(padded: bool) -> None:  # noqa: FBT001 of parametrize
     made = job(*[[at] * at for at in range(1, 20)])
-    before = made.waiting
+    before = made.ready_tokens
     first = next_pass([made], 60, padded=padded)
-    sequences = first.sequences()
+    sequences = first.batch().sequences
     first.put_back()
-    assert made.waiting == before
-    assert next_pass([made], 60, padded=padded).sequences() == sequences
+    assert made.ready_tokens == before
+    assert next_pass([made], 60, padded=padded).batch().sequences == sequences
 
 
 def test_passes_side_by_side_take_their_share_of_what_is_left() -> None:
@@ -150,8 +165,8 @@ def test_passes_side_by_side_are_not_much_less_than_what_all_compute_again() -> 
     ],
 )
 def test_passes_are_side_by_side_where_each_has_enough_to_do(sequences: list[list[int]], *, filled: bool) -> None:
-    assert fills([job(*sequences)] if sequences else [], 4) is filled
-    assert not fills([job(*sequences)] if sequences else [], 1)
+    assert can_fill([job(*sequences)] if sequences else [], 4) is filled
+    assert not can_fill([job(*sequences)] if sequences else [], 1)
 
 
 def test_what_other_passes_put_back_is_sorted_in() -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from jobs import end_threads
 from qwen_embed_integrations import Embedder
 from qwen_embed_integrations.errors import OutOfMemoryError, QwenEmbedError
-from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
 from qwen_embed_integrations.local.scheduler.worker import Worker
+from qwen_embed_integrations.local.sequences import TokenBatch, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,8 +30,8 @@ CPU_ERROR = RuntimeError(
 CUDA_ERROR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def first_tokens(sequences: Sequence[list[int]]) -> np.ndarray:
-    return np.array([each[0] for each in sequences], np.float32)
+def first_tokens(batch: TokenBatch) -> np.ndarray:
+    return np.array([each[0] for each in batch.sequences], np.float32)
 
 
 def same(texts: Sequence[Any]) -> Tokens:
@@ -46,30 +47,30 @@ class Small:
         self.sizes: list[int] = []
         self.tried = 0
 
-    def __call__(self, sequences: Sequence[list[int]]) -> np.ndarray:
+    def __call__(self, batch: TokenBatch) -> np.ndarray:
         self.tried += 1
-        size = sum(map(len, sequences))
+        size = sum(map(len, batch.sequences))
         if size > self.memory:
             raise self.error
         self.sizes.append(size)
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
 
 class Card:
     """A device that computes one pass after another in its own time, as a GPU does."""
 
-    def __init__(self, compute: Callable[[Sequence[list[int]]], np.ndarray] = first_tokens) -> None:
+    def __init__(self, compute: Callable[[TokenBatch], np.ndarray] = first_tokens) -> None:
         self.compute = compute
         self.may_end = threading.Semaphore(0)
         self.launched: list[list[list[int]]] = []
         self.collected: list[list[list[int]]] = []
         self.change = threading.Condition()
 
-    def __call__(self, sequences: Sequence[list[int]]) -> Running:
+    def __call__(self, batch: TokenBatch) -> Running:
         with self.change:
-            self.launched.append(list(sequences))
+            self.launched.append(list(batch.sequences))
             self.change.notify_all()
-        return Running(self, list(sequences))
+        return Running(self, list(batch.sequences))
 
     def wait_for(self, launched: int) -> bool:
         with self.change:
@@ -83,7 +84,7 @@ class Running:
 
     def result(self) -> np.ndarray:
         assert self.card.may_end.acquire(timeout=10)
-        values = self.card.compute(self.sequences)
+        values = self.card.compute(TokenBatch(self.sequences))
         self.card.collected.append(self.sequences)
         return values
 
@@ -116,10 +117,10 @@ def test_a_lone_pass_is_collected_at_once() -> None:
 
 
 def test_an_error_on_collection_reaches_its_caller_alone() -> None:
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
-        if [0] in sequences:
+    def compute(batch: TokenBatch) -> np.ndarray:
+        if [0] in batch.sequences:
             raise ZeroDivisionError
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
     card = Card(compute)
     worker = Worker(card, token_budget=1)
@@ -143,10 +144,11 @@ def test_the_smaller_budget_stays_even_when_the_worker_starts_again() -> None:
     model = Small(memory=30)
     worker = Worker(model, token_budget=100)
     worker.submit(same, [[1]] * 100).result(timeout=10)
-    worker.close()
+    end_threads(worker)
     tried = model.tried
     worker.submit(same, [[1]] * 50).result(timeout=10)
     assert model.tried - tried == len(model.sizes[-2:])
+    assert worker.token_budget == 25
 
 
 def test_each_halving_is_logged_with_the_new_budget(caplog: pytest.LogCaptureFixture) -> None:
@@ -206,14 +208,14 @@ def test_a_sequence_that_fits_only_alone_is_tried_alone() -> None:
     flying = threading.Semaphore(1)
 
     class Lonely:
-        def __init__(self, sequences: Sequence[list[int]]) -> None:
+        def __init__(self, batch: TokenBatch) -> None:
             if not flying.acquire(blocking=False):
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            self.sequences = sequences
+            self.batch = batch
 
         def result(self) -> np.ndarray:
             flying.release()
-            return first_tokens(self.sequences)
+            return first_tokens(self.batch)
 
     answer = Worker(Lonely, token_budget=1).submit(same, [[at] for at in range(1, 8)]).result(timeout=10)
     assert answer.values.tolist() == [*range(1, 8)]
@@ -226,19 +228,19 @@ def test_memory_of_a_failed_pass_is_let_go_before_the_cache_is_emptied(monkeypat
     held: list[weakref.ref[Activations]] = []
     alive_when_emptied: list[bool] = []
 
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
-        if len(sequences) > 1:
+    def compute(batch: TokenBatch) -> np.ndarray:
+        if len(batch.sequences) > 1:
             activations = Activations()
             held.append(weakref.ref(activations))
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(
         torch.cuda, "empty_cache", lambda: alive_when_emptied.append(any(each() is not None for each in held))
     )
-    answer = Worker(compute, token_budget=4).submit(same, [[4], [3], [2], [1]]).result(timeout=10)
-    assert answer.values.tolist() == [4, 3, 2, 1]
+    worker = Worker(compute, token_budget=4)
+    assert worker.submit(same, [[4], [3], [2], [1]]).result(timeout=10).values.tolist() == [4, 3, 2, 1]
     assert alive_when_emptied == [False, False]
 
 
@@ -258,10 +260,10 @@ def test_an_error_of_any_kind_reaches_the_caller_and_the_worker_goes_on(late: bo
     class Panic(BaseException):
         pass
 
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
-        if sequences == [[0]]:
+    def compute(batch: TokenBatch) -> np.ndarray:
+        if batch.sequences == [[0]]:
             raise Panic
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
     card = Card(compute)
     card.may_end.release(10)
@@ -325,7 +327,7 @@ def test_an_error_shows_the_line_that_raised_it_and_holds_none_of_its_memory() -
 
     held: list[weakref.ref[Activations]] = []
 
-    def compute(_: Sequence[list[int]]) -> np.ndarray:
+    def compute(_: TokenBatch) -> np.ndarray:
         activations = Activations()
         held.append(weakref.ref(activations))
         raise ValueError("shapes differ")
@@ -338,13 +340,13 @@ def test_an_error_shows_the_line_that_raised_it_and_holds_none_of_its_memory() -
 
 def test_the_error_names_the_position_within_the_call_and_keeps_what_was_done(tiny_bert: Path) -> None:
     with Embedder.local(tiny_bert, dtype="float32", device="cpu") as embedder:
-        worker = embedder._engine._worker  # type: ignore[attr-defined]
+        worker = embedder._engine._windows._worker  # type: ignore[attr-defined]
         compute = worker._compute
 
-        def small(sequences: Sequence[list[int]]) -> Any:
-            if max(map(len, sequences)) > 20:
+        def small(batch: TokenBatch) -> Any:
+            if max(map(len, batch.sequences)) > 20:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
-            return compute(sequences)
+            return compute(batch)
 
         worker._compute = small
         with pytest.raises(OutOfMemoryError, match="At position 2100, memory ran out") as caught:

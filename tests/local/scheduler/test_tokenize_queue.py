@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 import weakref
@@ -14,8 +13,8 @@ import pytest
 
 from qwen_embed_integrations import Embedder
 from qwen_embed_integrations.errors import TextTooLongError
-from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
 from qwen_embed_integrations.local.scheduler.worker import Worker
+from qwen_embed_integrations.local.sequences import TokenBatch, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +42,8 @@ def plain(texts: Sequence[str]) -> Tokens:
     return Tokens([[int(text)] for text in texts], [at for at, text in enumerate(texts) if int(text) % 100 == 0])
 
 
-def first_tokens(sequences: Sequence[list[int]]) -> np.ndarray:
-    return np.array([each[0] for each in sequences], np.float32)
+def first_tokens(batch: TokenBatch) -> np.ndarray:
+    return np.array([each[0] for each in batch.sequences], np.float32)
 
 
 def numbers(count: int, first: int = 1) -> list[str]:
@@ -54,10 +53,10 @@ def numbers(count: int, first: int = 1) -> list[str]:
 def test_texts_are_tokenized_while_others_are_computed() -> None:
     computing, may_end = threading.Event(), threading.Event()
 
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
+    def compute(batch: TokenBatch) -> np.ndarray:
         computing.set()
         assert may_end.wait(timeout=10)
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
     worker = Worker(compute, token_budget=1)
     first = worker.submit(plain, ["1"])
@@ -90,9 +89,9 @@ def test_the_pieces_of_a_job_make_one_answer() -> None:
 def test_computing_begins_when_the_first_piece_is_tokenized() -> None:
     tokenizer, computing = Gate(), threading.Event()
 
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
+    def compute(batch: TokenBatch) -> np.ndarray:
         computing.set()
-        return first_tokens(sequences)
+        return first_tokens(batch)
 
     future = Worker(compute, token_budget=50).submit(tokenizer, numbers(2000))
     tokenizer.may_go.release()
@@ -159,9 +158,9 @@ def test_all_texts_that_are_too_long_are_named(tiny_bert: Path) -> None:
 def test_a_job_that_fails_in_computing_is_tokenized_no_further() -> None:
     tokenizer = Gate()
 
-    def compute(sequences: Sequence[list[int]]) -> np.ndarray:
-        if sequences == [[5]]:
-            return first_tokens(sequences)
+    def compute(batch: TokenBatch) -> np.ndarray:
+        if batch.sequences == [[5]]:
+            return first_tokens(batch)
         raise ZeroDivisionError
 
     worker = Worker(compute, token_budget=50)
@@ -172,18 +171,6 @@ def test_a_job_that_fails_in_computing_is_tokenized_no_further() -> None:
     tokenizer.may_go.release(100)
     worker.submit(plain, ["5"]).result(timeout=10)
     assert len(tokenizer.calls) <= 2
-
-
-def test_a_lone_query_waits_no_more_than_2_ms_for_company() -> None:
-    worker = Worker(first_tokens, token_budget=2048)
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        worker.submit(plain, ["1"]).result(timeout=10)
-        return time.perf_counter() - start
-
-    # The median, since the machine may be busy with other tests.
-    assert statistics.median(seconds() for _ in range(101)) < 0.002
 
 
 def test_an_idle_worker_holds_no_texts_and_no_vectors() -> None:
@@ -219,15 +206,17 @@ def test_a_panic_of_the_tokenizer_reaches_the_caller_and_the_worker_goes_on() ->
     assert worker.submit(tokenize, ["3"]).result(timeout=10).values.tolist() == [3]
 
 
-def test_a_worker_used_while_it_closes_tokenizes_one_text_at_a_time() -> None:
+def test_a_worker_that_starts_again_tokenizes_one_text_at_a_time() -> None:
     tokenizer, other = Gate(), Gate()
     worker = Worker(first_tokens, token_budget=10)
-    first = worker.submit(tokenizer, ["1"])
+    worker.submit(tokenizer, ["1"])
     assert tokenizer.called.acquire(timeout=10)
-    worker.close()
+    # The computing thread ends, and the tokenizing one goes on.
+    worker._threads[1] = ended = threading.Thread()
+    ended.start()
+    ended.join()
     second = worker.submit(other, ["2"])
     assert not other.called.acquire(timeout=0.1)
     tokenizer.may_go.release()
     other.may_go.release()
-    assert first.result(timeout=10).values.tolist() == [1]
     assert second.result(timeout=10).values.tolist() == [2]

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 # The word by which models of one family differ: 0.6B, 8B, xsmall, large.
 _SIZE = re.compile(r"(?<=-)(\d+(\.\d+)?b|xsmall|small|base|large)(?=-|$)", re.IGNORECASE)
-# What torch (for the CPU, the mapping of a file), CUDA's libraries and the system say in RuntimeError and OSError.
-_EXHAUSTED = re.compile(
-    r"(can't|cannot) allocate memory|not enough memory|unable to mmap|out of memory|ALLOC_FAILED", re.IGNORECASE
-)
 
 
 def require_room(name: str, weights: StoredWeights, device: torch.device, dtype: torch.dtype) -> None:
@@ -55,13 +51,6 @@ def too_large(name: str, weights: StoredWeights, device: torch.device, dtype: to
         f"`model` {name!r} does not fit: its weights take {_gigabytes(weights.size(dtype))} in {_name(dtype)}, and "
         f"{found} is free on {device}. Use {', or '.join(instead)}."
     )
-
-
-def ran_out(error: BaseException) -> bool:
-    """Tell whether an error means that memory was exhausted."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, (RuntimeError, OSError)) and _EXHAUSTED.search(str(error)) is not None
 
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import InvalidInputError, TextTooLongError
 from qwen_embed_integrations.local.architectures import first_position
 from qwen_embed_integrations.local.checkpoint.tokenizer_checks import ends_to_add, load_tokenizer, require_rows
+from qwen_embed_integrations.local.sequences import Pair, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
     from qwen_embed_integrations.options import LongText
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Tokenized texts.
-
-    Attributes:
-        sequences: Token ids of each text; `Pair`s for cross-encoders.
-        shortened: Positions of the texts that were cut.
-    """
-
-    sequences: Sequence[Any]
-    shortened: list[int]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two texts in one sequence, and which token belongs to which."""
-
-    ids: list[int]
-    types: list[int]
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Tokenizer:

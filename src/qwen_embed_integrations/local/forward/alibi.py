@@ -45,7 +45,7 @@ def alibi_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
     Returns:
         Shape `(tokens, heads, head size)`. Bias and softmax are float32 in any precision.
     """
-    layout.heeded = True
+    layout.honoured = True
     heads, size = query.shape[1:]
     out = torch.empty_like(query)
     most = _AT_ONCE.get(query.device.type, _AT_ONCE_ELSEWHERE)

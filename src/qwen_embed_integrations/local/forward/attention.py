@@ -74,11 +74,11 @@ def _on_cuda(
     *,
     causal: bool,
 ) -> torch.Tensor:
-    layout.heeded = True
+    layout.honoured = True
     longest = max(layout.shared, *layout.lengths)
-    asked = read = layout.asking
+    asked = read = layout.query_bounds
     if layout.shared:
-        indices, read = layout.read
+        indices, read = layout.keys
         key, value = key[indices], value[indices]
     # Causal masks are aligned at the end: the last query reads the last key, and all that is shared.
     window = (-1, 0) if causal else (-1, -1)

@@ -81,7 +81,7 @@ def blocked_attention(
     Returns:
         The shape of the queries. The softmax is computed in float32 in any precision.
     """
-    layout.heeded = True
+    layout.honoured = True
     rows, heads, size = query.shape
     groups, repeats = key.shape[1], heads // key.shape[1]
     # Heads that read the same keys become more rows.

@@ -11,7 +11,7 @@ from qwen_embed_integrations.local.architectures import FAMILIES, family_of, fir
 from qwen_embed_integrations.local.forward.attention import PACKED
 from qwen_embed_integrations.local.forward.layout import Layout
 from qwen_embed_integrations.local.forward.transfer import end_to_end, to_device
-from qwen_embed_integrations.local.scheduler.batching import shared_beginning
+from qwen_embed_integrations.local.sequences import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,21 +61,35 @@ def runs_packed(model: PreTrainedModel) -> bool:
     return bool(model.config._attn_implementation == PACKED)  # noqa: SLF001 transformers has no public name for it
 
 
-def runs_side_by_side(model: PreTrainedModel) -> bool:
-    """Tell whether a model's passes gain by being computed in several threads at once, and may be."""
-    # Code that packs keeps no state between passes; of other architectures that is not known.
-    return model.device.type == "cpu" and runs_packed(model)
+def capabilities(model: PreTrainedModel, *, wanted: Wanted | None = None) -> Capabilities:
+    """Return how `token_states` computes a batch with a model.
+
+    Args:
+        model: A base model, loaded with `attention_for`'s answer.
+        wanted: Which state of each sequence is asked for, if not all are.
+    """
+    packed = runs_packed(model)
+    return Capabilities(
+        padded=not packed,
+        # What others begin with can be computed once where their states depend on nothing behind it.
+        shares_prefix=packed and wanted == "last" and _is_causal(model),
+        # Code that packs keeps no state between passes; of other architectures that is not known.
+        side_by_side=packed and model.device.type == "cpu",
+    )
 
 
-def reads_forward(model: PreTrainedModel) -> bool:
-    """Tell whether states depend on nothing behind them, so that what sequences begin with can be computed once."""
+def _is_causal(model: PreTrainedModel) -> bool:
     family = FAMILIES.get(model.config.model_type)
-    causal = family is not None and family.causal and getattr(model.config, "is_causal", None) is not False
-    return causal and runs_packed(model)
+    return family is not None and family.causal and getattr(model.config, "is_causal", None) is not False
 
 
 def token_states(
-    model: PreTrainedModel, sequences: Sequence[list[int]], pad: int, *, wanted: Wanted | None = None
+    model: PreTrainedModel,
+    sequences: Sequence[list[int]],
+    pad: int,
+    *,
+    shared: int = 0,
+    wanted: Wanted | None = None,
 ) -> TokenStates:
     """Run sequences through a model in one pass.
 
@@ -83,23 +97,20 @@ def token_states(
         model: A base model, loaded with `attention_for`'s answer.
         sequences: Token ids.
         pad: Token id for padding, where the model must be padded.
+        shared: How many tokens all sequences begin with, to be computed once. Only for a model that shares a prefix.
         wanted: Which state of each sequence is asked for, if not all are. What the others come to in the last layer is
-            then not computed; and of last ones, a common beginning not repeated.
+            then not computed.
 
     Returns:
-        The last hidden state of every token, or of those that are wanted.
+        The last hidden state of every token, or of those that are wanted; of shared tokens once.
     """
     if not runs_packed(model):
         layout = Layout([*map(len, sequences)], model.device)
         return TokenStates(_padded(model, sequences, pad), layout)
-    shared, forward = 0, reads_forward(model)
-    if wanted == "last" and len(sequences) > 1 and forward:
-        # Each keeps a token of its own, to be the last.
-        shared = len(shared_beginning([each[:-1] for each in sequences]))
     lengths = [len(sequence) - shared for sequence in sequences]
-    # A first token that reads forward only does not read its sequence.
-    whole = wanted == "last" or not forward
-    layout = Layout(lengths, model.device, shared=shared, wanted=wanted if whole else None)
+    # A first token of a causal model does not read its sequence.
+    reads_all = wanted == "last" or not _is_causal(model)
+    layout = Layout(lengths, model.device, shared=shared, wanted=wanted if reads_all else None)
     return TokenStates(_packed(model, sequences, layout), layout)
 
 
@@ -117,7 +128,7 @@ def _packed(model: PreTrainedModel, sequences: Sequence[list[int]], layout: Layo
     out = model(
         input_ids=ids.unsqueeze(0), position_ids=to_device(positions, model.device).unsqueeze(0), layout=layout, **extra
     )
-    if not layout.heeded:
+    if not layout.honoured:
         raise ModelLoadError(f"{type(model).__name__} attends by code of its own, so it cannot run packed.")
     hidden: torch.Tensor = out.last_hidden_state[0]
     return hidden

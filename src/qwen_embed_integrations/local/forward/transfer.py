@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qwen_embed_integrations.local.scheduler.worker import Pending
+    from qwen_embed_integrations.local.sequences import Pending
     from qwen_embed_integrations.vectors import Float32
 
 

@@ -1,7 +1,7 @@
-"""Passes side by side on a CPU, each on cores of its own.
+"""Passes side by side on a CPU, each on some of the cores.
 
-All threads of a product wait for the slowest, a thousand times a pass. Passes that run apart wait for each other only
-at the end of all work.
+The threads of one matrix product wait for the slowest of them, a thousand times a pass. Passes that run apart wait for
+each other only at the end of all work.
 """
 
 from __future__ import annotations
@@ -9,47 +9,50 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from qwen_embed_integrations.local.sequences import Compute, TokenBatch
     from qwen_embed_integrations.vectors import Float32
 
-# Each lane holds what a pass computes with in memory; with more cores than this, lanes have several.
-_MOST = 8
-# While lanes set their number of threads, a thread that has never asked torch for its own would take theirs.
+    Inbox = queue.SimpleQueue[tuple[Future[Float32], TokenBatch] | None]
+
+# Each lane holds the activations of a pass in memory; with more cores than this, a lane has several.
+_MAX_LANES = 8
+# A thread that asks torch for its number of threads for the first time while lanes set theirs would get a lane's.
 _setting = threading.Lock()
 
 
-def own_threads() -> int:
-    """Return how many threads torch takes for what this thread computes; from then on they are this thread's own."""
+def pin_thread_count() -> int:
+    """Return how many threads torch computes with for this thread, and keep it so whatever other threads set."""
     with _setting:
         return torch.get_num_threads()
 
 
 class Lanes:
-    """Threads that compute a pass each, started on first use.
+    """Threads that compute one pass each, started on first use.
 
     Args:
-        compute: Turns token sequences into values, one row (or number) each. It is called in several threads at once.
-        landed: Called in a lane's thread when it has ended a pass.
+        compute: The model. It is called in several threads at once, and must give its values at once.
+        on_finished: Called in a lane's thread when it has finished a pass.
 
     Attributes:
-        count: How many there are: as many as torch has threads, `_MOST` at most.
+        count: How many there are: as many as torch has threads, `_MAX_LANES` at most.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Any]], Any], landed: Callable[[], None]) -> None:
-        self._cores = own_threads()
-        self.count = min(self._cores, _MOST)
+    def __init__(self, compute: Compute, on_finished: Callable[[], None]) -> None:
+        self._cores = pin_thread_count()
+        self.count = min(self._cores, _MAX_LANES)
         self._compute = compute
-        self._landed = landed
-        self._inbox: queue.SimpleQueue[tuple[Future[Float32], Sequence[Any]] | None] = queue.SimpleQueue()
+        self._on_finished = on_finished
+        self._inbox: Inbox = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
-    def launch(self, sequences: Sequence[Any]) -> Future[Float32]:
+    def launch(self, batch: TokenBatch) -> Future[Float32]:
         """Hand a pass to a lane that is free, or to the first that will be.
 
         Raises:
@@ -59,19 +62,19 @@ class Lanes:
             with _setting:
                 self._threads = self._start()
         future: Future[Float32] = Future()
-        self._inbox.put((future, sequences))
+        self._inbox.put((future, batch))
         return future
 
     def _start(self) -> list[threading.Thread]:
         set_up = threading.Barrier(self.count + 1)
-        found: list[int] = []
+        defaults: list[int] = []
         started = []
         try:
-            for at in range(self.count):
+            for lane in range(self.count):
                 # Together they have all cores.
-                own = (self._cores + at) // self.count
+                cores = (self._cores + lane) // self.count
                 thread = threading.Thread(
-                    target=self._run, args=(own, found, set_up), name=f"qwen-embed-lane-{at}", daemon=True
+                    target=self._run, args=(cores, defaults, set_up), name=f"qwen-embed-lane-{lane}", daemon=True
                 )
                 thread.start()
                 started.append(thread)
@@ -80,26 +83,27 @@ class Lanes:
         except BaseException:
             set_up.abort()
             raise
-        # What a lane has set holds for threads that are still to ask too, such as the user's.
-        torch.set_num_threads(found[0])
+        # What a lane has set would hold for threads that have not asked yet too, such as the user's.
+        torch.set_num_threads(defaults[0])
         return started
 
-    def _run(self, own: int, found: list[int], set_up: threading.Barrier) -> None:
+    def _run(self, cores: int, defaults: list[int], set_up: threading.Barrier) -> None:
         try:
-            found.append(torch.get_num_threads())  # the number of all threads; asked later, it would replace the own
+            # The number that other threads have; asked for later, it would replace the lane's.
+            defaults.append(torch.get_num_threads())
             set_up.wait()
-            torch.set_num_threads(own)
+            torch.set_num_threads(cores)
             set_up.wait()
         except threading.BrokenBarrierError:
             return
-        while (arrived := self._inbox.get()) is not None:
-            future, sequences = arrived
+        while (received := self._inbox.get()) is not None:
+            future, batch = received
             try:
-                future.set_result(self._compute(sequences))
+                future.set_result(self._compute(batch))  # type: ignore[arg-type]  # a CPU gives no pending values
             except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
                 future.set_exception(error)
-            del arrived, future, sequences
-            self._landed()
+            del received, future, batch
+            self._on_finished()
 
     def close(self) -> None:
         """End the threads after the passes handed in so far, and wait for them."""

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from qwen_embed_integrations.errors import OutOfMemoryError
-from qwen_embed_integrations.local.checkpoint.fit import ran_out
-from qwen_embed_integrations.local.scheduler.batching import Pass, fail, fills, next_pass
+from qwen_embed_integrations.local.device import ran_out, release_cache
+from qwen_embed_integrations.local.scheduler.batching import Pass, can_fill, fail, next_pass
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
     from qwen_embed_integrations.local.scheduler.batching import Job
     from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes
-    from qwen_embed_integrations.local.scheduler.worker import Compute, Pending
+    from qwen_embed_integrations.local.sequences import Compute, Pending, TokenBatch, Tokens
     from qwen_embed_integrations.vectors import Float32
 
 logger = logging.getLogger(__name__)
@@ -47,26 +44,26 @@ class TokenBudget:
 
 
 @dataclass
-class _Flight:
+class _InFlight:
     """A pass that is being computed.
 
     Attributes:
-        chosen: The pass.
+        planned: The pass.
         pending: Its values.
         budget: How large it could have been.
         alone: Whether no other pass has been in flight meanwhile.
-        sole: Whether no other may be.
+        exclusive: Whether no other may be.
     """
 
-    chosen: Pass
+    planned: Pass
     pending: Pending | Future[Float32]
     budget: int
     alone: bool
-    sole: bool
+    exclusive: bool
 
     @property
-    def landed(self) -> bool:
-        """Whether a lane has ended it."""
+    def finished(self) -> bool:
+        """Whether a lane has finished it."""
         return isinstance(self.pending, Future) and self.pending.done()
 
 
@@ -75,11 +72,11 @@ class Passes:
     """Computes jobs pass by pass.
 
     Attributes:
-        compute: Turns token sequences into values, at once or later.
+        compute: The model, until closing.
         budget: How large a pass may be.
-        padded: Whether `compute` pads to the longest sequence.
+        padded: Whether the model pads to the longest sequence.
         lanes: Where passes are computed side by side, if they are.
-        jobs: What is not answered yet.
+        jobs: Those that are not answered.
     """
 
     compute: Compute
@@ -87,33 +84,33 @@ class Passes:
     padded: bool
     lanes: Lanes | None = None
     jobs: list[Job] = field(default_factory=list)
-    _flights: list[_Flight] = field(default_factory=list)
-    # After memory ran out, or where a sequence is larger than the budget, the next pass is seen through alone.
-    _sole: bool = False
+    _in_flight: list[_InFlight] = field(default_factory=list)
+    # After memory ran out, or where a sequence is larger than the budget, the next pass is computed alone.
+    _next_is_exclusive: bool = False
 
     @property
     def busy(self) -> bool:
         """Whether there is something to compute or to collect."""
-        return bool(self._flights) or any(job.ready for job in self.jobs)
+        return bool(self._in_flight) or any(job.ready for job in self.jobs)
 
     @property
-    def waits(self) -> bool:
-        """Whether a step would come to nothing before something arrives or lands."""
+    def must_wait(self) -> bool:
+        """Whether a step would do nothing before something arrives or a lane finishes."""
         if self.lanes is None:
             return not self.busy
-        may_launch = self._may_launch and any(job.ready for job in self.jobs)
-        return not may_launch and not any(flight.landed for flight in self._flights)
+        can_launch = self._may_launch and any(job.ready for job in self.jobs)
+        return not can_launch and not any(flight.finished for flight in self._in_flight)
 
     @property
     def _may_launch(self) -> bool:
-        if self._sole or any(flight.sole for flight in self._flights):
-            return not self._flights
+        if self._next_is_exclusive or any(flight.exclusive for flight in self._in_flight):
+            return not self._in_flight
         # On a GPU one pass is launched behind the one that runs.
-        return len(self._flights) < (2 if self.lanes is None else self.lanes.count)
+        return len(self._in_flight) < (2 if self.lanes is None else self.lanes.count)
 
     def add(self, job: Job, tokens: Tokens) -> None:
-        """Take in texts of a job, its first or more."""
-        if not job.begun:
+        """Add texts of a job, its first or more."""
+        if not job.started:
             self.jobs.append(job)
         try:
             job.add(tokens)
@@ -125,112 +122,113 @@ class Passes:
         self.jobs = [job for job in self.jobs if not job.future.done()]
         launched = self._may_launch and self._launch_next()
         if self.lanes is not None:
-            ended = [flight for flight in self._flights if flight.landed]
+            finished = [flight for flight in self._in_flight if flight.finished]
         else:
-            full = len(self._flights) > 1 or any(flight.sole for flight in self._flights)
-            ended = self._flights[:1] if full or not launched else []
-        for flight in ended:
-            self._flights.remove(flight)
+            full = len(self._in_flight) > 1 or any(flight.exclusive for flight in self._in_flight)
+            finished = self._in_flight[:1] if full or not launched else []
+        for flight in finished:
+            self._in_flight.remove(flight)
             self._collect(flight)
         self.jobs = [job for job in self.jobs if not job.future.done()]
 
     def abandon(self, error: BaseException) -> None:
         """Wait for what runs on the device, and give all callers an error."""
-        flights, self._flights = self._flights, []
-        for flight in flights:
+        in_flight, self._in_flight = self._in_flight, []
+        for flight in in_flight:
             self._collect(flight)
         for job in self.jobs:
             fail(job.future, error)
         self.jobs = []
 
     def close(self) -> None:
-        """End the lanes."""
+        """End the lanes and let the model go."""
         if self.lanes is not None:
             self.lanes.close()
+        self.lanes = None
+        del self.compute
 
     def _launch_next(self) -> bool:
         """Launch the next pass; tell whether there was one."""
-        sole, self._sole = self._sole, False
-        lanes = None if sole else self.lanes
-        if lanes is not None and not self._flights and not fills(self.jobs, lanes.count):
-            lanes = None  # so little is sooner done with all cores on one pass
+        exclusive, self._next_is_exclusive = self._next_is_exclusive, False
+        lanes = None if exclusive else self.lanes
+        if lanes is not None and not self._in_flight and not can_fill(self.jobs, lanes.count):
+            lanes = None  # so little is computed sooner with all cores on one pass
         parts = 1 if lanes is None else lanes.count
-        chosen = next_pass(self.jobs, self.budget.tokens, padded=self.padded, parts=parts)
-        if lanes is not None and chosen.cost > self.budget.tokens:
+        planned = next_pass(self.jobs, self.budget.tokens, padded=self.padded, parts=parts)
+        if lanes is not None and planned.cost > self.budget.tokens:
             # One sequence larger than a pass should be gets all cores, and does not share memory with another.
-            if self._flights:
-                chosen.put_back()
-                self._sole = True
+            if self._in_flight:
+                planned.put_back()
+                self._next_is_exclusive = True
                 return False
             lanes = None
-        if chosen.taken:
-            self._launch(chosen, lanes, sole=sole)
-        return bool(chosen.taken)
+        if planned.taken:
+            self._launch(planned, lanes, exclusive=exclusive)
+        return bool(planned.taken)
 
-    def _launch(self, chosen: Pass, lanes: Lanes | None, *, sole: bool) -> None:
+    def _launch(self, planned: Pass, lanes: Lanes | None, *, exclusive: bool) -> None:
         try:
-            launched = None if lanes is None else self._in_lane(lanes, chosen)
-            values = self.compute(chosen.sequences()) if launched is None else launched
+            values = self._start(planned.batch(), lanes)
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(chosen, error, self.budget.tokens, alone=not self._flights)
+            self._failed(planned, error, self.budget.tokens, alone=not self._in_flight)
             return
         if isinstance(values, np.ndarray):
-            self._store(chosen, values)
+            self._store(planned, values)
             return
-        for flight in self._flights:
+        for flight in self._in_flight:
             flight.alone = False
-        self._flights.append(_Flight(chosen, values, self.budget.tokens, alone=not self._flights, sole=sole))
+        alone = not self._in_flight
+        self._in_flight.append(_InFlight(planned, values, self.budget.tokens, alone=alone, exclusive=exclusive))
 
-    def _in_lane(self, lanes: Lanes, chosen: Pass) -> Future[Float32] | None:
-        try:
-            return lanes.launch(chosen.sequences())
-        except RuntimeError as error:  # no more threads, for now or since the interpreter ends
-            logger.warning("No passes side by side: %s", error)
-            self.lanes = None
-            return None
+    def _start(self, batch: TokenBatch, lanes: Lanes | None) -> Float32 | Pending | Future[Float32]:
+        if lanes is not None:
+            try:
+                return lanes.launch(batch)
+            except RuntimeError as error:  # no more threads, for now or since the interpreter ends
+                logger.warning("No passes side by side: %s", error)
+                self.lanes = None
+        return self.compute(batch)
 
-    def _collect(self, flight: _Flight) -> None:
+    def _collect(self, flight: _InFlight) -> None:
         try:
             values = flight.pending.result()
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            self._failed(flight.chosen, error, flight.budget, alone=flight.alone)
+            self._failed(flight.planned, error, flight.budget, alone=flight.alone)
             return
-        self._store(flight.chosen, values)
+        self._store(flight.planned, values)
 
     @staticmethod
-    def _store(chosen: Pass, values: Float32) -> None:
+    def _store(planned: Pass, values: Float32) -> None:
         try:
-            chosen.store(values)
+            planned.store(values)
         except BaseException as error:  # noqa: BLE001 it belongs to the callers who wait
-            for job in chosen.jobs:
+            for job in planned.jobs:
                 fail(job.future, error)
 
-    def _failed(self, chosen: Pass, error: BaseException, budget: int, *, alone: bool) -> None:
+    def _failed(self, planned: Pass, error: BaseException, budget: int, *, alone: bool) -> None:
         if not ran_out(error):
-            for job in chosen.jobs:
+            for job in planned.jobs:
                 fail(job.future, error)
             return
         # The frames of the error hold what the pass allocated.
         error.__traceback__ = error.__context__ = error.__cause__ = None
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives no type
-            with suppress(RuntimeError):  # what failed the pass may fail this too; the next one will tell
-                torch.cuda.empty_cache()
-        if len(chosen.taken) > 1:
+        release_cache()
+        if len(planned.taken) > 1:
             # Of passes that ran out side by side, only the first says something; a small one says nothing.
-            if alone or (budget == self.budget.tokens and chosen.cost > budget // 2):
-                self.budget.shrink(chosen.cost)
+            if alone or (budget == self.budget.tokens and planned.cost > budget // 2):
+                self.budget.shrink(planned.cost)
         elif alone:
-            job, at = chosen.taken[0]
-            fail(job.future, _too_large(at, job.length(at), self.budget.tokens))
+            job, position = planned.taken[0]
+            fail(job.future, _too_large(position, job.length(position), self.budget.tokens))
             return
-        chosen.put_back()
-        self._sole = True
+        planned.put_back()
+        self._next_is_exclusive = True
 
 
-def _too_large(at: int, tokens: int, token_budget: int) -> OutOfMemoryError:
+def _too_large(position: int, tokens: int, token_budget: int) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"memory ran out in a forward pass of this one sequence of {tokens} tokens, and there is nothing left to split "
         f"(`token_budget` is {token_budget} by now). Shorten the texts, use a smaller model or dtype='bfloat16', or "
         "free memory on the device.",
-        positions=(at,),
+        positions=(position,),
     )

@@ -1,4 +1,4 @@
-"""Texts tokenized a piece at a time, ahead of what computes them."""
+"""Texts tokenized a piece at a time, ahead of their forward pass."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from qwen_embed_integrations.local.scheduler.batching import fail
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
     from qwen_embed_integrations.local.scheduler.batching import Job
+    from qwen_embed_integrations.local.sequences import Tokens
 
-# One piece: what a query that arrives meanwhile waits for (some 30 ms), and enough for the tokenizer's own threads and
-# for the first pass of a job, which starts when its first piece is done.
+# One piece: how long a query that arrives meanwhile waits (some 30 ms), and enough for the tokenizer's own threads and
+# for the first pass of a job, which starts when its first piece is tokenized.
 _TEXTS = 256
 _CHARACTERS = 131_072
 
 
 @dataclass
 class Request:
-    """A job and the texts that it is still to get."""
+    """A job, its texts, and how many of them are tokenized."""
 
     job: Job
     tokenize: Callable[[Sequence[str]], Tokens]
     texts: Sequence[str]
-    done: int = 0
-    left: int = field(init=False)
+    tokenized: int = 0
+    characters_left: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.left = sum(map(len, self.texts))
+        self.characters_left = sum(map(len, self.texts))
+
+    @property
+    def texts_left(self) -> int:
+        """How many texts are not tokenized."""
+        return len(self.texts) - self.tokenized
 
     def next_piece(self) -> Tokens:
         """Tokenize some more of the texts.
@@ -39,54 +44,54 @@ class Request:
         Raises:
             InvalidInputError: As `tokenize` does, naming all texts of the job that cannot be used.
         """
-        end, characters = self.done, 0
-        while end < min(len(self.texts), self.done + _TEXTS) and characters < _CHARACTERS:
+        end, characters = self.tokenized, 0
+        while end < min(len(self.texts), self.tokenized + _TEXTS) and characters < _CHARACTERS:
             characters += len(self.texts[end])
             end += 1
         try:
-            tokens = self.tokenize(self.texts[self.done : end])
+            tokens = self.tokenize(self.texts[self.tokenized : end])
         except InvalidInputError:
             self.tokenize(self.texts)
             raise
-        self.done, self.left = end, self.left - characters
+        self.tokenized, self.characters_left = end, self.characters_left - characters
         return tokens
 
 
 @dataclass
-class Tokenizing:
+class TokenizeQueue:
     """Tokenizes requests, the shortest first, so that a query slips in between the pieces of an index build.
 
     Attributes:
         send: Takes jobs and their next tokens.
-        requests: What is not tokenized yet.
+        requests: Those that are not tokenized to the end.
     """
 
     send: Callable[[list[tuple[Job, Tokens]]], None]
     requests: list[Request] = field(default_factory=list)
 
     def step(self) -> None:
-        """Tokenize one piece, or as many whole requests as make one, and send them together.
+        """Tokenize one piece, or as many whole requests as fit into one, and send them together.
 
         Sent one by one, the first of many queries that come at once would be computed alone.
         """
         # A job may have been cancelled, or have failed in computing.
         self.requests = [request for request in self.requests if not request.job.future.done()]
-        made: list[tuple[Job, Tokens]] = []
+        tokenized: list[tuple[Job, Tokens]] = []
         texts = characters = 0
         while self.requests:
-            request = min(self.requests, key=lambda request: request.left)
-            texts, characters = texts + len(request.texts) - request.done, characters + request.left
-            if made and (texts > _TEXTS or characters > _CHARACTERS):
+            request = min(self.requests, key=lambda request: request.characters_left)
+            texts, characters = texts + request.texts_left, characters + request.characters_left
+            if tokenized and (texts > _TEXTS or characters > _CHARACTERS):
                 break
             try:
-                made.append((request.job, request.next_piece()))
+                tokenized.append((request.job, request.next_piece()))
             except BaseException as error:  # noqa: BLE001 a panic in a tokenizer too belongs to the caller who waits
                 fail(request.job.future, error)
-            if request.done < len(request.texts) and not request.job.future.done():
+            if request.texts_left and not request.job.future.done():
                 break
             self.requests.remove(request)
-        if made:
-            self.send(made)
+        if tokenized:
+            self.send(tokenized)
 
     def abandon(self, error: BaseException) -> None:
         """Give all callers an error."""

@@ -1,8 +1,8 @@
 """Threads that work for all callers: one tokenizes, one has passes computed, and calls that arrive together share them.
 
-Callers in threads and event loops hand in jobs and wait for futures. Nothing ever waits for company: while one pass
-computes, the next calls are tokenized and gather, and the next pass takes them together. Short jobs go first in both
-threads, so a query does not wait behind an index build.
+Callers in threads and event loops hand in jobs and wait for futures. A job never waits for others to join it: while one
+pass is computed, the next calls are tokenized and gather, and the next pass takes them together. Short jobs go first in
+both threads, so a query does not wait behind an index build.
 """
 
 from __future__ import annotations
@@ -13,35 +13,27 @@ import threading
 import weakref
 from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from qwen_embed_integrations.errors import ModelOutputError
+from qwen_embed_integrations.errors import ClosedError, ModelOutputError
+from qwen_embed_integrations.local.device import release_memory
 from qwen_embed_integrations.local.scheduler.batching import Job
-from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes, own_threads
+from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes, pin_thread_count
 from qwen_embed_integrations.local.scheduler.passes import Passes, TokenBudget
-from qwen_embed_integrations.local.scheduler.tokenize_queue import Request, Tokenizing
+from qwen_embed_integrations.local.scheduler.tokenize_queue import Request, TokenizeQueue
+from qwen_embed_integrations.local.sequences import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
     from qwen_embed_integrations.local.scheduler.batching import Answer
-    from qwen_embed_integrations.vectors import Float32
+    from qwen_embed_integrations.local.sequences import Compute, Tokens
 
-    class Pending(Protocol):
-        """Values that a device is still computing."""
-
-        def result(self) -> Float32:
-            """Wait for them."""
-            ...
-
-    # Sequences are lists of token ids, or anything else with as many tokens as it has length.
-    Compute = Callable[[Sequence[Any]], Float32 | Pending]
     Inbox = queue.SimpleQueue[Any]
 
 
-# What the computing thread is sent when a pass has ended beside it.
-_LANDED = object()
+# What the computing thread is sent when a lane has finished a pass.
+_PASS_FINISHED = object()
 _running: weakref.WeakKeyDictionary[threading.Thread, Inbox] = weakref.WeakKeyDictionary()
 _exiting = threading.Event()
 
@@ -59,31 +51,25 @@ class Worker:
     """Tokenizes and computes jobs in threads of its own, started on first use.
 
     Args:
-        compute: Turns token sequences into values, one row (or number) each: at once, or as something whose `result()`
-            waits for them, so that the next pass can be launched meanwhile.
+        compute: The model.
         token_budget: Tokens in one call of `compute`, unless a single sequence has more. Halved where memory runs out.
-        padded: Whether `compute` pads to the longest sequence, so that padding counts too.
-        shares_prefix: Whether `compute` computes what all its sequences begin with once, so that it counts once.
-        side_by_side: Whether `compute` may be called in several threads at once, on some of the cores each.
+        capabilities: How `compute` goes about a batch.
     """
 
-    def __init__(
-        self,
-        compute: Compute,
-        token_budget: int,
-        *,
-        padded: bool = False,
-        shares_prefix: bool = False,
-        side_by_side: bool = False,
-    ) -> None:
-        self._compute = compute
+    def __init__(self, compute: Compute, token_budget: int, capabilities: Capabilities | None = None) -> None:
+        self._compute: Compute | None = compute
         self._budget = TokenBudget(token_budget)
-        self._padded = padded
-        self._shares_prefix = shares_prefix
-        self._side_by_side = side_by_side
+        self._capabilities = capabilities or Capabilities()
         self._lock = threading.Lock()
         self._inbox: Inbox | None = None
         self._threads: list[threading.Thread] = []
+        self._finalizer: weakref.finalize[..., Worker] | None = None
+        self._freed: Future[None] = Future()
+
+    @property
+    def token_budget(self) -> int:
+        """Tokens in one pass by now."""
+        return self._budget.tokens
 
     def submit(self, tokenize: Callable[[Sequence[str]], Tokens], texts: Sequence[str]) -> Future[Answer]:
         """Hand in a job.
@@ -95,50 +81,80 @@ class Worker:
 
         Returns:
             The answer to come, or the error that `tokenize` or `compute` raised.
+
+        Raises:
+            ClosedError: If the worker is closed.
         """
         if _exiting.is_set():
             raise ModelOutputError("The interpreter is ending, and the local model with it.")
         future: Future[Answer] = Future()
-        request = Request(Job(future, len(texts), shares_prefix=self._shares_prefix), tokenize, texts)
+        request = Request(Job(future, len(texts), shares_prefix=self._capabilities.shares_prefix), tokenize, texts)
         with self._lock:
+            if self._compute is None:
+                raise ClosedError(
+                    "This local model is closed and its memory freed. Load it anew with Embedder.local or "
+                    "Reranker.local, and close it after its last use."
+                )
             # A forked child inherits the object but not its threads.
             if self._inbox is not None and not all(thread.is_alive() for thread in self._threads):
                 self._inbox.put(None)
                 self._inbox = None
-            self._inbox = self._inbox or self._start()
+            self._inbox = self._inbox or self._start(self._compute)
             self._inbox.put(request)
         return future
 
-    def _start(self) -> Inbox:
+    def close(self) -> Future[None]:
+        """Refuse further jobs, and free the model when those handed in so far are answered.
+
+        Returns:
+            Done when the model's memory is free.
+        """
+        with self._lock:
+            if self._compute is None:
+                return self._freed
+            self._compute = None
+            if self._finalizer is not None:
+                self._finalizer.detach()
+            if self._inbox is not None and self._threads[-1].is_alive():
+                self._inbox.put(None)
+            elif not self._freed.done():
+                release_memory()
+                self._freed.set_result(None)
+            return self._freed
+
+    def _start(self, compute: Compute) -> Inbox:
         inbox: Inbox = queue.SimpleQueue()
         tokenized: Inbox = queue.SimpleQueue()
-        passes = Passes(self._compute, self._budget, self._padded)
-        if self._side_by_side:
-            passes.lanes = Lanes(self._compute, partial(tokenized.put, _LANDED))
+        passes = Passes(compute, self._budget, self._capabilities.padded)
+        if self._capabilities.side_by_side:
+            passes.lanes = Lanes(compute, partial(tokenized.put, _PASS_FINISHED))
+        self._freed = Future()
         old_tokenize, old_compute = self._threads or (None, None)
-        self._threads = [
-            _run("qwen-embed-tokenize", _tokenize, inbox, tokenized, after=old_tokenize),
-            _run("qwen-embed-compute", _compute, tokenized, passes, after=old_compute),
-        ]
-        weakref.finalize(self, inbox.put, None)
+        try:
+            self._threads = [
+                _run("qwen-embed-tokenize", inbox, partial(_tokenize, inbox, tokenized), old_tokenize),
+                _run("qwen-embed-compute", tokenized, partial(_compute, tokenized, passes, self._freed), old_compute),
+            ]
+        except RuntimeError:  # no more threads; the first may have started
+            inbox.put(None)
+            raise
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, inbox.put, None)
         return inbox
 
-    def close(self) -> None:
-        """End the threads after the jobs handed in so far; those handed in later wait for these."""
-        with self._lock:
-            if self._inbox is not None:
-                self._inbox.put(None)
-            self._inbox = None
+
+def in_worker_thread() -> bool:
+    """Tell whether this thread is a worker's or one of its lanes, which cannot wait for its own end."""
+    return threading.current_thread().name.startswith("qwen-embed-")
 
 
-def _run(
-    name: str, work: Callable[..., None], inbox: Inbox, other: Any, *, after: threading.Thread | None
-) -> threading.Thread:
+def _run(name: str, inbox: Inbox, work: Callable[[], None], after: threading.Thread | None) -> threading.Thread:
     def run() -> None:
-        # Neither tokenizers nor a device's memory stand two at once.
+        # No two threads may tokenize, or use a device's memory, at once.
         if after is not None:
             after.join()
-        work(inbox, other)
+        work()
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
@@ -147,55 +163,57 @@ def _run(
 
 
 def _tokenize(inbox: Inbox, tokenized: Inbox) -> None:
-    tokenizing = Tokenizing(tokenized.put)
-    open_ = True
+    waiting = TokenizeQueue(tokenized.put)
+    is_open = True
     try:
-        while (tokenizing.requests or open_) and not _exiting.is_set():
-            open_ &= _receive(inbox, tokenizing.requests.append, wait=not tokenizing.requests)
+        while (waiting.requests or is_open) and not _exiting.is_set():
+            is_open &= _receive(inbox, waiting.requests.append, wait=not waiting.requests)
             try:
-                tokenizing.step()
+                waiting.step()
             except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
-                tokenizing.abandon(error)
-        _receive(inbox, tokenizing.requests.append, wait=False)
-        tokenizing.abandon(_ended())
+                waiting.abandon(error)
+        _receive(inbox, waiting.requests.append, wait=False)
+        waiting.abandon(_interpreter_ended())
     finally:
         tokenized.put(None)
 
 
-def _compute(tokenized: Inbox, passes: Passes) -> None:
-    def take_in(arrived: list[tuple[Job, Tokens]] | object) -> None:
-        if isinstance(arrived, list):
-            for part in arrived:
-                passes.add(*part)
+def _compute(tokenized: Inbox, passes: Passes, freed: Future[None]) -> None:
+    def add(received: list[tuple[Job, Tokens]] | object) -> None:
+        if isinstance(received, list):
+            for job, tokens in received:
+                passes.add(job, tokens)
 
-    own_threads()
-    open_ = True
+    pin_thread_count()
+    is_open = True
     try:
-        while (passes.busy or open_) and not _exiting.is_set():
-            open_ &= _receive(tokenized, take_in, wait=passes.waits)
+        while (passes.busy or is_open) and not _exiting.is_set():
+            is_open &= _receive(tokenized, add, wait=passes.must_wait)
             try:
                 passes.step()
             except BaseException as error:  # noqa: BLE001 a thread that died would leave all callers waiting
                 passes.abandon(error)
-        while open_:  # what the other thread still sends before it ends
-            open_ = _receive(tokenized, take_in, wait=True)
-        passes.abandon(_ended())
+        while is_open:  # what the other thread still sends before it ends
+            is_open = _receive(tokenized, add, wait=True)
+        passes.abandon(_interpreter_ended())
     finally:
         passes.close()
+        release_memory()
+        freed.set_result(None)
 
 
-def _receive(inbox: Inbox, take_in: Callable[[Any], None], *, wait: bool) -> bool:
-    """Take in all that has arrived; tell whether more may come."""
-    open_ = True
+def _receive(inbox: Inbox, add: Callable[[Any], None], *, wait: bool) -> bool:
+    """Take everything that has arrived; tell whether more may come."""
+    is_open = True
     while wait or not inbox.empty():
         wait = False
-        arrived = inbox.get()
-        if arrived is None:
-            open_ = False
+        received = inbox.get()
+        if received is None:
+            is_open = False
         else:
-            take_in(arrived)
-    return open_
+            add(received)
+    return is_open
 
 
-def _ended() -> ModelOutputError:
+def _interpreter_ended() -> ModelOutputError:
     return ModelOutputError("The interpreter ended before this was computed.")

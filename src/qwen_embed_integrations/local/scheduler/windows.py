@@ -1,25 +1,30 @@
-"""What local embedding and local reranking share: a worker, windows of texts, usage."""
+"""The texts of a call, handed to a worker a window at a time, and its answers as batches."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from qwen_embed_integrations.engine import Batch, Usage
-from qwen_embed_integrations.errors import InvalidInputError, ModelOutputError, OutOfMemoryError
+from qwen_embed_integrations.errors import ClosedError, InvalidInputError, ModelOutputError, OutOfMemoryError
 from qwen_embed_integrations.inputs import name_positions
-from qwen_embed_integrations.local.scheduler.worker import Worker
+from qwen_embed_integrations.local.scheduler.worker import in_worker_thread
 from qwen_embed_integrations.vectors import unusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from qwen_embed_integrations.local.checkpoint.tokenizer import Tokens
     from qwen_embed_integrations.local.scheduler.batching import Answer
-    from qwen_embed_integrations.local.scheduler.worker import Compute
+    from qwen_embed_integrations.local.scheduler.worker import Worker
+    from qwen_embed_integrations.local.sequences import Tokens
+
+    Tokenize = Callable[[Sequence[str]], Tokens]
+
+T = TypeVar("T")
 
 # What is handed to the worker at once. Sorting by length needs many texts; memory and progress want few.
 _TEXTS = 2048
@@ -27,21 +32,15 @@ _CHARACTERS = 2_000_000
 _WINDOWS_AHEAD = 2
 
 
-class LocalEngine:
-    """A model in this process, shared by all callers."""
+class Windows:
+    """A worker behind windows of texts, shared by all callers of a model.
 
-    def __init__(
-        self,
-        compute: Compute,
-        token_budget: int,
-        *,
-        padded: bool,
-        shares_prefix: bool = False,
-        side_by_side: bool = False,
-    ) -> None:
-        self._worker = Worker(
-            compute, token_budget, padded=padded, shares_prefix=shares_prefix, side_by_side=side_by_side
-        )
+    Args:
+        worker: Computes the windows.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._usage = Usage()
         self._lock = threading.Lock()
 
@@ -50,48 +49,50 @@ class LocalEngine:
         """Tokens so far."""
         return self._usage
 
-    def describe(self) -> dict[str, str | int | None]:
-        """Tell how the model is run."""
-        return {"token_budget": self._worker._budget.tokens}  # noqa: SLF001 its own worker
+    @property
+    def token_budget(self) -> int:
+        """Tokens in one forward pass by now."""
+        return self._worker.token_budget
 
-    def run(self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]) -> Iterator[Batch]:
+    def run(self, texts: Iterable[str], tokenize: Tokenize) -> Iterator[Batch]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
         try:
-            for window in self._windows(texts, tokenize, ahead):
-                start, future = window
-                yield from self._batches(start, _result(start, future.result))
+            for start, future in self._submit(texts, tokenize, ahead):
+                yield from self._batches(start, _naming_positions(start, partial(wait_for, future)))
         finally:
             _cancel(ahead)
 
-    async def arun(
-        self, texts: Iterable[str], tokenize: Callable[[Sequence[str]], Tokens]
-    ) -> AsyncGenerator[Batch, None]:
+    async def arun(self, texts: Iterable[str], tokenize: Tokenize) -> AsyncGenerator[Batch, None]:
         """Compute the texts a window at a time, keeping the worker one window ahead."""
         ahead: deque[tuple[int, Future[Answer]]] = deque()
         try:
-            for start, future in self._windows(texts, tokenize, ahead):
+            for start, future in self._submit(texts, tokenize, ahead):
                 waiting = asyncio.wrap_future(future)
                 await asyncio.wait([waiting])
-                for batch in self._batches(start, _result(start, waiting.result)):
+                for batch in self._batches(start, _naming_positions(start, waiting.result)):
                     yield batch
         finally:
             _cancel(ahead)
 
-    def _windows(
-        self,
-        texts: Iterable[str],
-        tokenize: Callable[[Sequence[str]], Tokens],
-        ahead: deque[tuple[int, Future[Answer]]],
+    def _submit(
+        self, texts: Iterable[str], tokenize: Tokenize, ahead: deque[tuple[int, Future[Answer]]]
     ) -> Iterator[tuple[int, Future[Answer]]]:
+        refused: ClosedError | None = None
         for start, window in _cut(texts):
-            ahead.append((start, self._worker.submit(tokenize, window)))
+            try:
+                ahead.append((start, self._worker.submit(tokenize, window)))
+            except ClosedError as error:  # what was handed in before is still answered
+                refused = error
+                break
             if len(ahead) >= _WINDOWS_AHEAD:
                 yield ahead[0]
                 ahead.popleft()
         while ahead:
             yield ahead[0]
             ahead.popleft()
+        if refused is not None:
+            raise refused
 
     def _batches(self, start: int, answer: Answer) -> Iterator[Batch]:
         with self._lock:
@@ -99,26 +100,34 @@ class LocalEngine:
         bad = unusable(answer.values).tolist()
         good = sorted(set(range(len(answer.values))) - set(bad)) if bad else range(len(answer.values))
         yield Batch(
-            [start + at for at in good],
+            [start + position for position in good],
             answer.values[list(good)] if bad else answer.values,
-            shortened=[start + at for at in answer.shortened],
+            shortened=[start + position for position in answer.shortened],
         )
         if bad:
-            wrong = [start + at for at in bad]
+            positions = [start + position for position in bad]
             error = ModelOutputError(
-                f"The model gave NaN, infinite or all-zero values at {name_positions(wrong)}. "
+                f"The model gave NaN, infinite or all-zero values at {name_positions(positions)}. "
                 "In float16 this is usually overflow: use dtype='bfloat16' or 'float32'."
             )
-            error.positions = tuple(wrong)
+            error.positions = tuple(positions)
             yield Batch((), answer.values[:0], failure=error)
 
     def close(self) -> None:
-        """End the worker; the model goes with this object."""
-        self._worker.close()
+        """Refuse further texts, and free the model's memory when those handed in so far are computed."""
+        freed = self._worker.close()
+        if not in_worker_thread():
+            wait_for(freed)
 
     async def aclose(self) -> None:
-        """End the worker; the model goes with this object."""
-        self.close()
+        """Refuse further texts, and free the model's memory; see `close`. The event loop goes on meanwhile."""
+        # Unlike awaiting it, this leaves the future alone when the task is cancelled.
+        await asyncio.wait([asyncio.wrap_future(self._worker.close())])
+
+
+def wait_for(future: Future[T]) -> T:
+    """Wait for a future; the one place where a caller's thread does."""
+    return future.result()
 
 
 def _cut(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -134,13 +143,14 @@ def _cut(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         yield start, window
 
 
-def _result(start: int, result: Callable[[], Answer]) -> Answer:
+def _naming_positions(start: int, result: Callable[[], Answer]) -> Answer:
+    """Return a window's answer; an error names positions within the whole call."""
     try:
         return result()
     except (InvalidInputError, OutOfMemoryError) as error:
         if not error.positions:
             raise
-        error.positions = tuple(start + at for at in error.positions)
+        error.positions = tuple(start + position for position in error.positions)
         where = f"At {name_positions(error.positions)},"
         if isinstance(error, InvalidInputError):
             where = f"`{error.parameter}` at {name_positions(error.positions)}"
