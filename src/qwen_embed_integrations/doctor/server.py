@@ -12,7 +12,7 @@ from qwen_embed_integrations.doctor.self_report import folder_of
 from qwen_embed_integrations.errors import EndpointNotFoundError, ServerError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.served.address import root_of
-from qwen_embed_integrations.served.dialects import DIALECTS
+from qwen_embed_integrations.served.dialects import DIALECTS, UNKNOWN
 from qwen_embed_integrations.served.dialects.examination import SelfReport
 from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import parse_json, read_embeddings, read_scores, tokens_used
@@ -117,11 +117,11 @@ class ExaminedServer:
 
     @property
     def _embeds(self) -> Embeds:
-        return self.dialect.embeds or cast("Embeds", DIALECTS["unknown"].embeds)
+        return self.dialect.embeds or cast("Embeds", UNKNOWN.embeds)
 
     @property
     def _reranks(self) -> Reranks:
-        return self.dialect.reranks or cast("Reranks", DIALECTS["unknown"].reranks)
+        return self.dialect.reranks or cast("Reranks", UNKNOWN.reranks)
 
     def embed_body(self, inputs: Inputs, encoding_format: str = "float") -> dict[str, Any]:
         """Return a request for vectors."""

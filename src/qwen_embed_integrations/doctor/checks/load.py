@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -73,18 +74,21 @@ class _Level:
         }
 
 
-def check_load(server: ExaminedServer, task: str, connect: Callable[[int], Connection]) -> Iterator[Finding]:
+def check_load(
+    server: ExaminedServer, task: str, connect: Callable[[int], Connection], *, seconds: float = _SECONDS
+) -> Iterator[Finding]:
     """Send single texts (or a query with four documents) for a moment at 1, 8 and 32 in flight.
 
     Args:
         server: The server.
         task: `"embed"` or `"rerank"`.
         connect: Opens a connection that keeps so many requests in flight, without retries.
+        seconds: How long a moment is; as many requests as are in flight at once are sent however long they take.
     """
     levels = []
     for in_flight in IN_FLIGHT:
         with closing(connect(in_flight)) as connection:
-            levels.append(_measure(server, connection, task, in_flight))
+            levels.append(_measure(server, connection, task, in_flight, seconds))
         if levels[-1].lost:
             if not is_alive(server):
                 raise levels[-1].lost[0]
@@ -133,14 +137,14 @@ def check_load(server: ExaminedServer, task: str, connect: Callable[[int], Conne
         )
 
 
-def _measure(server: ExaminedServer, connection: Connection, task: str, in_flight: int) -> _Level:
+def _measure(server: ExaminedServer, connection: Connection, task: str, in_flight: int, seconds: float) -> _Level:
     level = _Level(in_flight)
     started = time.perf_counter()
-    deadline = started + _SECONDS
+    deadline = started + seconds
 
-    def timed(text: str) -> Flow[tuple[float, int] | _Unanswered]:
+    def timed(number: int, text: str) -> Flow[tuple[float, int] | _Unanswered]:
         begun = time.perf_counter()
-        if begun > deadline:
+        if begun > deadline and number >= in_flight:
             return "late"  # it waited too long for its turn
         try:
             reply = yield _request(server, task, text)
@@ -151,10 +155,11 @@ def _measure(server: ExaminedServer, connection: Connection, task: str, in_fligh
         return time.perf_counter() - begun, tokens_used(parse_json(reply, connection.url("")))
 
     def flows() -> Iterator[Flow[tuple[float, int] | _Unanswered]]:
-        seed = in_flight * 1_000_000  # other texts at every level: nothing is answered out of a cache
-        while time.perf_counter() < deadline:
-            yield timed(samples.fit(samples.words(seed, _WORDS), server.context))
-            seed += 1
+        for number in count():
+            if time.perf_counter() >= deadline and number >= in_flight:
+                return
+            seed = in_flight * 1_000_000 + number  # other texts at every level: nothing is answered out of a cache
+            yield timed(number, samples.fit(samples.words(seed, _WORDS), server.context))
 
     for answered in connection.run(flows()):
         level.add(answered)

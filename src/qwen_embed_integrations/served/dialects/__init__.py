@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # In the order of recognition; `unknown`, which recognises nothing, is the last.
 DIALECTS: dict[Kind, Dialect] = {name: import_module(f"{__name__}.{name}").DIALECT for name in get_args(Kind)}
+# How a server is spoken to that was not recognised, or has no form of its own for a task.
+UNKNOWN = DIALECTS["unknown"]
 
 
 def check_dialect(dialect: Literal["auto", DialectName] | ServerInfo) -> None:
