@@ -9,16 +9,17 @@ from qwen_embed_integrations.errors import WrongServerError
 
 Task = Literal["embed", "rerank"]
 
-# The names of all dialects; `dialects.DIALECTS` holds what each of them means.
+# The dialects: each is a module of `served/dialects/` by that name. In the order in which a server is asked what it is:
+# what one answer to /v1/models settles comes first, what needs more questions later, hosted APIs last.
 DialectName = Literal[
     "sglang",
-    "sglang_router",
     "vllm",
+    "llama_cpp",
+    "lm_studio",
+    "sglang_router",
     "tei",
     "infinity",
     "ollama",
-    "llama_cpp",
-    "lm_studio",
     "openai",
     "dashscope",
     "jina",
@@ -37,8 +38,8 @@ class ServerInfo:
         version: Its version, as it writes it; None where it does not say, and then a current one is assumed.
         task: What its model is for; None where it does not say.
         model: The model it runs, as it names it.
-        max_batch: Most texts it takes in a request.
-        max_tokens: Longest text its model reads.
+        max_batch: The most texts it takes in a request.
+        max_tokens: The longest text its model reads.
         pooling: How it pools, as it names it.
     """
 

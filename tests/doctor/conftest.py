@@ -12,22 +12,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import checkpoints
 import loopback
+from examinations import official_prompt
 from qwen_embed_integrations.doctor.run import examine
-from qwen_embed_integrations.profiles import RerankProfile, profile_for
+from qwen_embed_integrations.doctor.server import ExaminedServer
+from qwen_embed_integrations.options import ServedOptions
+from qwen_embed_integrations.served.connection import Connection
+from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from qwen_embed_integrations.doctor.findings import Finding
+    from examinations import Findings
 
-_RERANKER = profile_for("Qwen/Qwen3-Reranker-0.6B")
 CONTEXT = 512
-
-
-def official(query: str, document: str, instruction: str | None) -> str:
-    assert isinstance(_RERANKER, RerankProfile)
-    return _RERANKER.lead(query, instruction) + document + _RERANKER.tail
 
 
 @dataclass
@@ -41,7 +39,7 @@ class TinyServer:
     pooling: str = "last"
     appends: int | None = None
     matryoshka: bool = True
-    prompt: Callable[[str, str, str | None], str] | None = official
+    prompt: Callable[[str, str, str | None], str] | None = official_prompt
     info: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, request: loopback.Request) -> loopback.Answer:
@@ -113,16 +111,16 @@ class TinyServer:
         size = body.get("dimensions")
         if size is not None and not self.matryoshka:
             return self._refuse("Model 'tiny' does not support matryoshka representation")
-        if any(isinstance(each, str) and not each.strip() for each in inputs):
+        if any(isinstance(text, str) and not text.strip() for text in inputs):
             return self._refuse("Input at index 1 cannot be empty or whitespace only")
-        ids = [self._ids(each) for each in inputs]
+        ids = [self._ids(text) for text in inputs]
         if max(map(len, ids)) > CONTEXT:
             return self._refuse(f"The input is longer than the model's context length ({CONTEXT} tokens).")
-        rows = [self.vector(each, size).numpy() for each in ids]
+        rows = [self.vector(tokens, size).numpy() for tokens in ids]
         packed = body.get("encoding_format") == "base64"
         data = [
-            {"index": at, "embedding": base64.b64encode(row.tobytes()).decode() if packed else row.tolist()}
-            for at, row in enumerate(rows)
+            {"index": index, "embedding": base64.b64encode(row.tobytes()).decode() if packed else row.tolist()}
+            for index, row in enumerate(rows)
         ]
         return 200, {"data": data, "usage": {"prompt_tokens": sum(map(len, ids))}}, {}
 
@@ -142,17 +140,17 @@ class TinyServer:
         instruction = body.get("instruct" if self.kind == "sglang" else "instruction")
         ids = [self._ids(self.prompt(body["query"], document, instruction)) for document in body["documents"]]
         key = "score" if self.kind == "sglang" else "relevance_score"
-        rows = [{"index": at, key: self.probability(each)} for at, each in enumerate(ids)]
+        rows = [{"index": index, key: self.probability(prompt)} for index, prompt in enumerate(ids)]
         rows = sorted(rows, key=lambda row: -row[key])[: body.get("top_n")]
         usage = {"prompt_tokens": sum(map(len, ids))}
         return 200, rows if self.kind == "sglang" else {"results": rows, "usage": usage}, {}
 
     def _score(self, body: dict[str, Any]) -> loopback.Answer:
-        found = [self.probability(body["query"] + item) for item in body["items"]]
-        return 200, {"scores": [[score, 1 - score] for score in found]}, {}
+        scores = [self.probability(body["query"] + item) for item in body["items"]]
+        return 200, {"scores": [[score, 1 - score] for score in scores]}, {}
 
     def _classify(self, body: dict[str, Any]) -> loopback.Answer:
-        return 200, {"data": [{"probs": [self.probability(self._ids(each))]} for each in body["input"]]}, {}
+        return 200, {"data": [{"probs": [self.probability(self._ids(prompt))]} for prompt in body["input"]]}, {}
 
     def _refuse(self, message: str) -> loopback.Answer:
         return 400, {"object": "error", "message": message, "type": "BadRequestError", "code": 400}, {}
@@ -195,17 +193,31 @@ def start(tiny_model: tuple[Any, Any]) -> Iterator[Callable[..., loopback.Server
         return running[-1]
 
     yield begin
-    for each in running:
-        each.close()
+    for server in running:
+        server.close()
 
 
 @pytest.fixture
-def examined() -> Callable[..., dict[str, Finding]]:
+def connected() -> Iterator[Callable[..., ExaminedServer]]:
+    """Connect to a server as one of a kind, for checks by themselves."""
+    connections: list[Connection] = []
+
+    def connect(base_url: str, kind: str = "sglang", **known: Any) -> ExaminedServer:
+        connections.append(Connection(ServedOptions(base_url=base_url, max_concurrency=1, max_retries=0)))
+        return ExaminedServer(connections[-1], model="tiny", info=ServerInfo(kind=kind, **known))
+
+    yield connect
+    for connection in connections:
+        connection.close()
+
+
+@pytest.fixture
+def examined() -> Callable[..., Findings]:
     """Examine a server, and return its findings by their codes, the worst of each code."""
 
-    def run(server: loopback.Server, **options: Any) -> dict[str, Finding]:
+    def run(server: loopback.Server, **options: Any) -> Findings:
         order = ("ok", "note", "warning", "wrong")
-        found = list(examine(server.base_url, **{"with_load": False, "timeout": 20.0} | options))
-        return {each.code: each for each in sorted(found, key=lambda each: order.index(each.severity))}
+        findings = list(examine(server.base_url, **{"with_load": False, "timeout": 20.0} | options))
+        return {finding.code: finding for finding in sorted(findings, key=lambda one: order.index(one.severity))}
 
     return run

@@ -111,7 +111,7 @@ def test_an_unknown_server_gets_the_instruction_under_both_names(
 
 
 def test_an_unknown_dialect_is_refused_with_the_known_ones(reranker: Make) -> None:
-    with pytest.raises(InvalidInputError, match=r"`dialect` is 'sgl'.*'auto', 'sglang'.*'cohere', or a ServerInfo"):
+    with pytest.raises(InvalidInputError, match=r"`dialect` is 'sgl'.*'auto', 'sglang'.*or a ServerInfo"):
         reranker(dialect="sgl")
 
 

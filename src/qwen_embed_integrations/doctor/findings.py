@@ -65,5 +65,5 @@ def wrong(code: str, found: str, *, cause: str = "", mend: str = "", **details: 
 
 def exit_status(findings: Iterable[Finding]) -> int:
     """Return 2 if something is wrong, 1 if there are warnings, else 0."""
-    found = {finding.severity for finding in findings}
-    return 2 if "wrong" in found else 1 if "warning" in found else 0
+    severities = {finding.severity for finding in findings}
+    return 2 if "wrong" in severities else 1 if "warning" in severities else 0

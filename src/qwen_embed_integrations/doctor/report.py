@@ -30,16 +30,16 @@ def as_json(url: str, findings: Sequence[Finding]) -> str:
         {**dataclasses.asdict(finding), **({} if finding.severity == "ok" else {"page": finding.page})}
         for finding in findings
     ]
-    said = {"url": url, "status": exit_status(findings), "findings": _finite(described)}
-    return json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False)
+    report = {"url": url, "status": exit_status(findings), "findings": _finite(described)}
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
     """Return a value without NaN and infinities, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
+        return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -52,18 +52,18 @@ def print_report(url: str, findings: Sequence[Finding], console: Console) -> Non
 
     for severity in SEVERITIES:
         mark, style = _MARKS[severity]
-        for alike in _folded(findings, severity):
+        for alike in _grouped(findings, severity):
             finding = alike[0]
             if severity == "ok":
                 console.print(_indented(f"{mark:>3} {finding.code:<14}", finding.found, console.width, style))
                 continue
-            for each in dict.fromkeys(one.found for one in alike):
-                console.print(Text.assemble((mark, style), " ", (finding.code, "bold"), "  ", each))
+            for found in dict.fromkeys(finding.found for finding in alike):
+                console.print(Text.assemble((mark, style), " ", (finding.code, "bold"), "  ", found))
             if finding.cause:
                 console.print(_indented("    likely cause: ", finding.cause, console.width, "dim"))
-            for label, said in (("do", finding.mend), ("see", finding.page)):
+            for label, text in (("do", finding.mend), ("see", finding.page)):
                 lead = f"    {label}: "
-                for line in said.splitlines():
+                for line in text.splitlines():
                     # A command is copied from here: it must not be broken.
                     console.print(Text.assemble((lead, "dim"), line), soft_wrap=True)
                     lead = " " * len(lead)
@@ -71,20 +71,20 @@ def print_report(url: str, findings: Sequence[Finding], console: Console) -> Non
     console.print(_verdict(url, findings))
 
 
-def _folded(findings: Sequence[Finding], severity: Severity) -> list[list[Finding]]:
+def _grouped(findings: Sequence[Finding], severity: Severity) -> list[list[Finding]]:
     """Return findings of one severity, those with one cause and cure together: a broken reply breaks many checks."""
-    found: dict[object, list[Finding]] = {}
-    for at, finding in enumerate(findings):
+    groups: dict[object, list[Finding]] = {}
+    for position, finding in enumerate(findings):
         if finding.severity == severity:
-            key = (finding.code, finding.cause, finding.mend) if severity != "ok" else at
-            found.setdefault(key, []).append(finding)
-    return list(found.values())
+            key = (finding.code, finding.cause, finding.mend) if severity != "ok" else position
+            groups.setdefault(key, []).append(finding)
+    return list(groups.values())
 
 
-def _indented(lead: str, said: str, width: int, style: str) -> Text:
+def _indented(lead: str, text: str, width: int, style: str) -> Text:
     from rich.text import Text  # noqa: PLC0415 may be missing
 
-    lines = textwrap.wrap(said, max(20, width - len(lead)), break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(text, max(20, width - len(lead)), break_on_hyphens=False) or [""]
     return Text.assemble((lead, style), f"\n{' ' * len(lead)}".join(lines))
 
 

@@ -18,8 +18,9 @@ from qwen_embed_integrations.doctor.checks import (
     rerank_prompt,
     scores,
 )
+from qwen_embed_integrations.doctor.checks.task import find_task
 from qwen_embed_integrations.doctor.findings import Finding, warning, wrong
-from qwen_embed_integrations.doctor.server import Examination
+from qwen_embed_integrations.doctor.server import ExaminedServer
 from qwen_embed_integrations.errors import QwenEmbedError, ServerBusyError, ServerConnectionError, ServerError
 from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.connection import Connection
@@ -70,38 +71,38 @@ def examine(
 
     # One error now and then shall not end a check; under load, every one counts.
     with closing(connect(1, max_retries=1)) as connection:
-        exam = Examination(connection, model=model or "model")
-        said: set[str] = set()
-        for finding in _guarded(exam, partial(reach.recognise, exam, model, dialect)):
-            said.add(finding.code)
+        server = ExaminedServer(connection, model=model or "model")
+        codes: set[str] = set()
+        for finding in _guarded(server, partial(reach.recognise, server, model, dialect)):
+            codes.add(finding.code)
             yield finding
-        found: Task | None = None
-        for each in _started(exam, task, said) if reach.is_alive(exam) else ():
-            if isinstance(each, Finding):
-                yield each
+        does: Task | None = None
+        for finding_or_task in _find_task(server, task, codes) if reach.is_alive(server) else ():
+            if isinstance(finding_or_task, Finding):
+                yield finding_or_task
             else:
-                found = each
-        if found is None:
+                does = finding_or_task
+        if does is None:
             return
-        checks = _checks(exam, found)
-        checks.append(partial(limits.check_key, exam, has_key=api_key is not None))
+        checks = _checks(server, does)
+        checks.append(partial(limits.check_key, server, has_key=api_key is not None))
         checks.append(
-            partial(reference.check_reference, exam, found, compare_with)
+            partial(reference.check_reference, server, does, compare_with)
             if compare_with
-            else partial(reference.suggest, exam)
+            else partial(reference.suggest, server)
         )
         if with_load:
-            checks.append(partial(load.check_load, exam, found, connect))
+            checks.append(partial(load.check_load, server, does, connect))
         for check in checks:
-            for finding in _guarded(exam, check):
+            for finding in _guarded(server, check):
                 yield finding
                 if finding.code == "died":
                     return
 
 
-def _checks(exam: Examination, task: Task) -> list[Callable[[], Iterator[Finding]]]:
+def _checks(server: ExaminedServer, task: Task) -> list[Callable[[], Iterator[Finding]]]:
     if task == "embed":
-        own = [
+        checks = [
             replies.check_shape,
             replies.check_batches,
             replies.check_base64,
@@ -115,33 +116,33 @@ def _checks(exam: Examination, task: Task) -> list[Callable[[], Iterator[Finding
             limits.check_blank,
         ]
     else:
-        own = [
+        checks = [
             scores.check_replies,
             rerank_prompt.check_template,
             scores.check_golden,
             scores.check_top_n,
             scores.check_blank,
         ]
-    return [*(partial(check, exam) for check in own), partial(limits.check_name, exam, task)]
+    return [*(partial(check, server) for check in checks), partial(limits.check_name, server, task)]
 
 
-def _started(exam: Examination, task: Task | None, said: set[str]) -> Iterator[Finding | Task]:
+def _find_task(server: ExaminedServer, stated: Task | None, codes: set[str]) -> Iterator[Finding | Task]:
     try:
-        for found in reach.find_task(exam, task):
+        for finding_or_task in find_task(server, stated):
             # A key that is missing once is not missing twice.
-            if not isinstance(found, Finding) or found.code not in said:
-                yield found
+            if not isinstance(finding_or_task, Finding) or finding_or_task.code not in codes:
+                yield finding_or_task
     except Exception as error:  # noqa: BLE001 whatever a server sends, the doctor reports
         yield _crashed("find_task", error)
 
 
-def _guarded(exam: Examination, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(server: ExaminedServer, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     """Run a check; one that fails is a finding."""
     name = getattr(check, "func", check).__name__
     try:
         yield from check()
     except ServerError as error:
-        if isinstance(error, ServerConnectionError) and reach.is_alive(exam):
+        if isinstance(error, ServerConnectionError) and reach.is_alive(server):
             yield wrong(
                 "no-answer",
                 f"The server runs, but {name} got no whole answer: {error}",

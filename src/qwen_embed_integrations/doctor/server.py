@@ -1,4 +1,4 @@
-"""What the checks share: a connection, what is known of the server, and ways to ask it."""
+"""The server under examination: a connection, what is known of it, and ways to ask it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,39 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from qwen_embed_integrations.doctor.self_report import Facts
+from qwen_embed_integrations.doctor.self_report import folder_of
 from qwen_embed_integrations.errors import EndpointNotFoundError, ServerError
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
 from qwen_embed_integrations.served.address import root_of
-from qwen_embed_integrations.served.dialects import DIALECTS
+from qwen_embed_integrations.served.dialects import DIALECTS, UNKNOWN
+from qwen_embed_integrations.served.dialects.examination import SelfReport
 from qwen_embed_integrations.served.flow import Request
 from qwen_embed_integrations.served.replies import parse_json, read_embeddings, read_scores, tokens_used
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from qwen_embed_integrations.served.connection import Connection
     from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks
     from qwen_embed_integrations.served.flow import Flow
+    from qwen_embed_integrations.server_info import Task
 
     Rows = npt.NDArray[np.float64]
     Inputs = str | Sequence[str] | Sequence[Sequence[int]]
 
 END = "<|endoftext|>"  # what Qwen3-Embedding's tokenizer puts at the end of every text
 _CHAT = "<|im_start|>"
-_ITSELF_AND_END = 2
-_MANY = 32  # texts in a request where the server states no bound
+_ITSELF_AND_END = 2  # tokens of END where another is appended
+_BATCH_SIZE = 32  # texts in a request, where the server takes as many
+# What names of quantized copies hold.
+_QUANTIZATIONS = (
+    *("awq", "gptq", "gguf", "int4", "int8", "fp8", "fp4", "4bit", "8bit"),
+    *("q4_", "q5_", "q6_", "q8_"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,21 +57,21 @@ class Reply:
 
 
 @dataclass
-class Examination:
+class ExaminedServer:
     """One server under examination.
 
     Attributes:
         connection: To the server.
         model: The name requests call the model by.
-        server: What the server was recognised as.
-        facts: What else it says about itself.
+        info: What the server was recognised as.
+        report: What else it says about itself.
         profile: What the model wants, where it is a known one.
     """
 
     connection: Connection
     model: str
-    server: ServerInfo = field(default_factory=ServerInfo)
-    facts: Facts = field(default_factory=Facts)
+    info: ServerInfo = field(default_factory=ServerInfo)
+    report: SelfReport = field(default_factory=SelfReport)
     profile: ModelProfile | RerankProfile | None = None
     _paths: dict[str, str] = field(default_factory=dict)
 
@@ -73,14 +81,14 @@ class Examination:
         return root_of(self.connection.base_url)
 
     @property
-    def kind(self) -> str:
-        """The software, by the name of its dialect."""
-        return self.server.kind
+    def dialect(self) -> Dialect:
+        """How the server is spoken to, and what is known to mend it."""
+        return DIALECTS[self.info.kind]
 
     @property
-    def dialect(self) -> Dialect:
-        """How the server is spoken to."""
-        return DIALECTS[self.server.kind]
+    def folder(self) -> Path | None:
+        """The model's folder, where that is on this machine."""
+        return folder_of(self.report.model_path)
 
     # --- asking --------------------------------------------------------------------------------------------------
 
@@ -94,8 +102,8 @@ class Examination:
         def asking() -> Flow[Any]:
             return parse_json((yield Request(path, body, optional)), self.connection.url(path))
 
-        (said,) = self.connection.run([asking()])
-        return said
+        (reply,) = self.connection.run([asking()])
+        return reply
 
     @property
     def embeddings_path(self) -> str:
@@ -105,21 +113,21 @@ class Examination:
     @property
     def rerank_path(self) -> str:
         """Where the server reranks, as far as is known."""
-        return self._paths.get("rerank") or self._reranks.paths(self.connection.base_url, self.server)[0]
+        return self._paths.get("rerank") or self._reranks.paths(self.connection.base_url, self.info)[0]
 
     @property
     def _embeds(self) -> Embeds:
-        return self.dialect.embeds or cast("Embeds", DIALECTS["unknown"].embeds)
+        return self.dialect.embeds or cast("Embeds", UNKNOWN.embeds)
 
     @property
     def _reranks(self) -> Reranks:
-        return self.dialect.reranks or cast("Reranks", DIALECTS["unknown"].reranks)
+        return self.dialect.reranks or cast("Reranks", UNKNOWN.reranks)
 
     def embed_body(self, inputs: Inputs, encoding_format: str = "float") -> dict[str, Any]:
         """Return a request for vectors."""
-        listed = [inputs] if isinstance(inputs, str) else inputs
+        texts = [inputs] if isinstance(inputs, str) else inputs
         # Ids where the API says strings: only in trials, and only the server's own.
-        body = self._embeds.body(self.model, cast("Sequence[str]", listed), encoding_format, None)
+        body = self._embeds.body(self.model, cast("Sequence[str]", texts), encoding_format, None)
         return body | {"input": inputs} if isinstance(inputs, str) and "input" in body else body
 
     def rerank_body(self, query: str, documents: Sequence[str], instruction: str | None = None) -> dict[str, Any]:
@@ -132,16 +140,15 @@ class Examination:
         Raises:
             ServerError: If the reply cannot be read as one vector for each.
         """
-        most = min(self.server.max_batch or _MANY, self._embeds.max_batch or _MANY)
-        if not isinstance(inputs, str) and len(inputs) > most:
-            parts = [self.embed(inputs[at : at + most], **fields) for at in range(0, len(inputs), most)]
+        limit = min(self.info.max_batch or _BATCH_SIZE, self._embeds.max_batch or _BATCH_SIZE)
+        if not isinstance(inputs, str) and len(inputs) > limit:
+            parts = [self.embed(inputs[start : start + limit], **fields) for start in range(0, len(inputs), limit)]
             return Reply(np.concatenate([part.values for part in parts]), sum(part.tokens for part in parts))
-        said = self._ask_somewhere(
-            "embed", self._embeds.paths(self.connection.base_url), self.embed_body(inputs) | fields
-        )
+        paths = self._embeds.paths(self.connection.base_url)
+        reply = self._ask_at_first_path("embed", paths, self.embed_body(inputs) | fields)
         count = 1 if isinstance(inputs, str) else len(inputs)
-        rows = read_embeddings(said, count, self.connection.url(self.embeddings_path), None)
-        return Reply(rows.astype(np.float64), tokens_used(said))
+        rows = read_embeddings(reply, count, self.connection.url(self.embeddings_path), None)
+        return Reply(rows.astype(np.float64), tokens_used(reply))
 
     def rerank(self, query: str, documents: Sequence[str], instruction: str | None = None) -> Reply:
         """Score documents as the server does, in the order given.
@@ -149,23 +156,23 @@ class Examination:
         Raises:
             ServerError: If the reply cannot be read as one score for each.
         """
-        paths = self._reranks.paths(self.connection.base_url, self.server)
-        said = self._ask_somewhere("rerank", paths, self.rerank_body(query, documents, instruction))
-        return Reply(read_scores(said, len(documents), self.connection.url(self.rerank_path)), tokens_used(said))
+        paths = self._reranks.paths(self.connection.base_url, self.info)
+        reply = self._ask_at_first_path("rerank", paths, self.rerank_body(query, documents, instruction))
+        return Reply(read_scores(reply, len(documents), self.connection.url(self.rerank_path)), tokens_used(reply))
 
-    def _ask_somewhere(self, task: str, paths: Sequence[str], body: dict[str, Any]) -> Any:
+    def _ask_at_first_path(self, task: Task, paths: Sequence[str], body: dict[str, Any]) -> Any:
         """Ask where this was answered before, or else at the first of the paths that exists."""
         candidates = [self._paths[task]] if task in self._paths else paths
         for path in candidates[:-1]:
             try:
-                said = self.ask(path, body)
+                reply = self.ask(path, body)
             except EndpointNotFoundError:
                 continue
             self._paths[task] = path
-            return said
-        said = self.ask(candidates[-1], body)
+            return reply
+        reply = self.ask(candidates[-1], body)
         self._paths[task] = candidates[-1]
-        return said
+        return reply
 
     def tokens_of(self, text: str, *, special: bool = True) -> list[int] | None:
         """Return a text's tokens as the server's own tokenizer gives them; None where it has no such route.
@@ -174,19 +181,14 @@ class Examination:
             text: The text.
             special: Whether with the tokens that the tokenizer adds.
         """
-        if self.kind not in {"sglang", "vllm", "tei", "llama_cpp"}:
+        tokenize = self.dialect.examination.tokenize
+        if tokenize is None:
             return None
-        # Under /v1 on SGLang from 0.5.6 on, at the root elsewhere; each with field names of its own.
-        path = "tokenize" if self.kind == "sglang" else f"{self.root_url}/tokenize"
-        names = {"tei": ("inputs", "add_special_tokens"), "llama_cpp": ("content", "add_special")}
-        what, whether = names.get(self.kind, ("prompt", "add_special_tokens"))
+        body = {"model": self.model, tokenize.text_field: text, tokenize.special_field: special}
         try:
-            said = self.ask(path, {"model": self.model, what: text, whether: special}, optional=True)
+            tokens = tokenize.read(self.ask(tokenize.path(self.connection.base_url), body, optional=True))
         except ServerError:
             return None
-        tokens = said.get("tokens") if isinstance(said, dict) else said
-        if self.kind == "tei" and isinstance(said, list) and said and isinstance(said[0], list):
-            tokens = [token.get("id") if isinstance(token, dict) else None for token in said[0]]
         usable = isinstance(tokens, list) and all(isinstance(token, int) for token in tokens)
         return tokens if usable else None
 
@@ -195,12 +197,12 @@ class Examination:
     @property
     def context(self) -> int | None:
         """Longest input in tokens."""
-        return self.server.max_tokens or (self.profile.max_tokens if self.profile else None)
+        return self.info.max_tokens or (self.profile.max_tokens if self.profile else None)
 
     @property
     def name(self) -> str:
         """The model, for messages."""
-        return self.profile.name if self.profile else self.server.model or self.model
+        return self.profile.name if self.profile else self.info.model or self.model
 
     @cached_property
     def end_tokens(self) -> list[int] | None:
@@ -219,18 +221,24 @@ class Examination:
         return all(len(self.tokens_of(text, special=False) or ()) == 1 for text in (END, _CHAT))
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether the weights are a quantized copy, by the server's word or the model's name."""
+        names = " ".join(filter(None, (self.info.model, self.model, self.report.served_name))).lower()
+        return bool(self.report.quantization) or any(mark in names for mark in _QUANTIZATIONS)
+
+    @property
     def is_causal(self) -> bool | None:
         """Whether the architecture is a causal language model; None where it is not known."""
         if isinstance(self.profile, ModelProfile) and self.profile.pooling is not None:
             return self.profile.pooling == "last"
-        return any("CausalLM" in name for name in self.facts.architectures) if self.facts.architectures else None
+        return any("CausalLM" in name for name in self.report.architectures) if self.report.architectures else None
 
     @property
     def is_qwen_embedding(self) -> bool:
         """Whether this is, or by all signs should be, a Qwen3-Embedding."""
         if isinstance(self.profile, ModelProfile):
             return self.profile.architecture == "qwen3"
-        return "Qwen3ForCausalLM" in self.facts.architectures or self.appends_end
+        return "Qwen3ForCausalLM" in self.report.architectures or self.appends_end
 
     @property
     def presumed_profile(self) -> ModelProfile | None:

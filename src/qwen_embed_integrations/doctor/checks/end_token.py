@@ -11,7 +11,7 @@ from qwen_embed_integrations.profiles import ModelProfile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_embed_integrations.doctor.server import Examination
+    from qwen_embed_integrations.doctor.server import ExaminedServer
 
 _MEND = (
     "Put back the tokenizer.json of the official repository (its post-processor appends <|endoftext|>), remove "
@@ -20,28 +20,29 @@ _MEND = (
 _ITSELF_AND_END = 2
 
 
-def check_end(exam: Examination) -> Iterator[Finding]:
+def check_end(server: ExaminedServer) -> Iterator[Finding]:
     """Embed the end token alone: it counts 2 tokens where the tokenizer appends another, and 1 where it does not."""
-    profile = exam.profile
+    profile = server.profile
     if isinstance(profile, ModelProfile) and profile.appended_token is None:
         yield ok("eos", f"{profile.name} needs no token at the end.")
         return
-    counted = exam.embed(END).tokens
-    tokens = exam.end_tokens
+    counted = server.embed(END).tokens
+    tokens = server.end_tokens
     count = len(tokens) if tokens is not None else counted
     if not count:
         yield note("eos", f"Whether {END} is appended cannot be told: the server counts no tokens.")
         return
     certain = isinstance(profile, ModelProfile)
-    if not certain and exam.is_causal is not True and count > _ITSELF_AND_END:
+    if not certain and server.is_causal is not True and count > _ITSELF_AND_END:
         yield ok("eos", "The tokenizer is not Qwen's.")
         return
     if tokens is not None and counted and counted != len(tokens):
+        flags = server.dialect.remedies.default_prompt_flags
         yield warning(
             "eos",
             f"A text of {len(tokens)} tokens is charged as {counted}: the server adds something to texts.",
             cause="A default prompt is configured on the server.",
-            mend="Remove it (TEI: --default-prompt, --default-prompt-name): prompts belong to the client.",
+            mend=f"Remove it{f' ({flags})' if flags else ''}: prompts belong to the client.",
             charged=counted,
             tokens=len(tokens),
         )
@@ -60,15 +61,16 @@ def check_end(exam: Examination) -> Iterator[Finding]:
             f"The tokenizer does not end texts with {END}, from which Qwen3-Embedding pools its vectors."
             + ("" if certain else " (If this model is no Qwen3-Embedding, that may be as it should be.)"),
             cause="The tokenizer files are an early snapshot or a conversion that lost the post-processor"
-            + ("." if certain else ", or the model is a Qwen3-Reranker started with --is-embedding."),
+            + ("." if certain else ", or the model is a Qwen3-Reranker that was started to embed."),
             mend=_MEND,
         )
     elif certain:
+        flag = server.dialect.remedies.tokenizer_flag
         yield wrong(
             "eos",
             f"{END} becomes {count} tokens: this is not Qwen's tokenizer.",
             cause="The server was given another tokenizer, or another model.",
-            mend="Restart it without --tokenizer-path, or with the model's own.",
+            mend=f"Restart it {f'without {flag}, or ' if flag else ''}with the model's own.",
         )
     else:
         yield note("eos", f"{END} becomes {count} tokens: the tokenizer is not Qwen's, and is not judged.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from qwen_embed_integrations.served.replies import parse_json, tokens_used
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qwen_embed_integrations.doctor.server import Examination
+    from qwen_embed_integrations.doctor.server import ExaminedServer
     from qwen_embed_integrations.served.connection import Connection
     from qwen_embed_integrations.served.flow import Flow
 
@@ -29,12 +30,6 @@ _WORDS = 40
 _DOCUMENTS = 4
 _NO_FASTER = 1.15
 _Unanswered = Literal["busy", "late"] | ServerConnectionError
-
-_BUSY_CAUSES = {
-    "sglang": "Its queue is bounded by --max-queued-requests, which counts texts, not requests.",
-    "vllm": "Its queue is bounded by --max-num-queued-reqs.",
-    "tei": "It takes --max-concurrent-requests texts at once.",
-}
 
 
 @dataclass
@@ -79,29 +74,32 @@ class _Level:
         }
 
 
-def check_load(exam: Examination, task: str, connect: Callable[[int], Connection]) -> Iterator[Finding]:
+def check_load(
+    server: ExaminedServer, task: str, connect: Callable[[int], Connection], *, seconds: float = _SECONDS
+) -> Iterator[Finding]:
     """Send single texts (or a query with four documents) for a moment at 1, 8 and 32 in flight.
 
     Args:
-        exam: The server.
+        server: The server.
         task: `"embed"` or `"rerank"`.
         connect: Opens a connection that keeps so many requests in flight, without retries.
+        seconds: How long a moment is; as many requests as are in flight at once are sent however long they take.
     """
     levels = []
     for in_flight in IN_FLIGHT:
         with closing(connect(in_flight)) as connection:
-            levels.append(_measure(exam, connection, task, in_flight))
+            levels.append(_measure(server, connection, task, in_flight, seconds))
         if levels[-1].lost:
-            if not is_alive(exam):
+            if not is_alive(server):
                 raise levels[-1].lost[0]
-            break  # more at once would find out nothing
+            break  # more at once would show nothing
     summaries = [level.summary() for level in levels]
     unit = "texts" if task == "embed" else f"queries of {_DOCUMENTS} documents"
     lines = "; ".join(
         f"{level.in_flight} in flight {level.rate:.0f}/s"
-        + (f", p50 {each['p50_ms']:.0f} ms, p95 {each['p95_ms']:.0f} ms" if level.latencies else "")
-        + (f", {each['tokens_per_second']} tokens/s" if each["tokens_per_second"] else "")
-        for level, each in zip(levels, summaries, strict=True)
+        + (f", p50 {summary['p50_ms']:.0f} ms, p95 {summary['p95_ms']:.0f} ms" if level.latencies else "")
+        + (f", {summary['tokens_per_second']} tokens/s" if summary["tokens_per_second"] else "")
+        for level, summary in zip(levels, summaries, strict=True)
     )
     yield ok("load", f"{unit} of about {_WORDS} words: {lines}.", levels=summaries)
     refused = [level for level in levels if level.busy]
@@ -111,44 +109,45 @@ def check_load(exam: Examination, task: str, connect: Callable[[int], Connection
             "busy",
             f"With {busy.in_flight} in flight, {busy.busy} of {busy.busy + len(busy.latencies)} requests were refused "
             "as too many.",
-            cause=_BUSY_CAUSES.get(exam.kind, "The server or a proxy bounds its queue."),
+            cause=server.dialect.causes.queue_full,
             mend=f"Raise that bound, or stay below it: max_concurrency={max(1, busy.in_flight // 2)}.",
             levels=summaries,
         )
-    lost = levels[-1]
-    if lost.lost:
-        asked = len(lost.lost) + len(lost.latencies)
+    last = levels[-1]
+    if last.lost:
+        requests = len(last.lost) + len(last.latencies)
         yield warning(
             "no-answer",
-            f"With {lost.in_flight} in flight, {len(lost.lost)} of {asked} requests got no whole answer in time.",
+            f"With {last.in_flight} in flight, {len(last.lost)} of {requests} requests got no whole answer in time.",
             cause="The server is too slow for so many at once, or breaks connections off.",
-            mend=f"Stay below: max_concurrency={max(1, lost.in_flight // 2)}; or wait longer: timeout, here --timeout.",
+            mend=f"Stay below: max_concurrency={max(1, last.in_flight // 2)}; or wait longer: timeout, here --timeout.",
             levels=summaries,
         )
     single, eight = levels[0], levels[1] if len(levels) > 1 else _Level(0)
     if single.latencies and eight.latencies and eight.rate < _NO_FASTER * single.rate:
+        flag = server.dialect.remedies.batch_width_flag
         yield note(
             "no-batching",
             f"8 requests in flight are no faster than one after the other ({eight.rate:.0f} against "
             f"{single.rate:.0f} a second).",
             cause="The server works on one request at a time, or its processors are busy with a single one.",
-            mend="On a GPU look for a batch width of 1 (--max-running-requests on SGLang, --max-num-seqs on vLLM); "
-            "send lists of texts rather than single ones.",
+            mend=f"On a GPU look for a batch width of 1{f' ({flag})' if flag else ''}; send lists of texts rather than "
+            "single ones.",
             levels=summaries,
         )
 
 
-def _measure(exam: Examination, connection: Connection, task: str, in_flight: int) -> _Level:
+def _measure(server: ExaminedServer, connection: Connection, task: str, in_flight: int, seconds: float) -> _Level:
     level = _Level(in_flight)
     started = time.perf_counter()
-    deadline = started + _SECONDS
+    deadline = started + seconds
 
-    def timed(text: str) -> Flow[tuple[float, int] | _Unanswered]:
+    def timed(number: int, text: str) -> Flow[tuple[float, int] | _Unanswered]:
         begun = time.perf_counter()
-        if begun > deadline:
+        if begun > deadline and number >= in_flight:
             return "late"  # it waited too long for its turn
         try:
-            reply = yield _request(exam, task, text)
+            reply = yield _request(server, task, text)
         except ServerBusyError:
             return "busy"
         except ServerConnectionError as error:
@@ -156,10 +155,11 @@ def _measure(exam: Examination, connection: Connection, task: str, in_flight: in
         return time.perf_counter() - begun, tokens_used(parse_json(reply, connection.url("")))
 
     def flows() -> Iterator[Flow[tuple[float, int] | _Unanswered]]:
-        seed = in_flight * 1_000_000  # other texts at every level: nothing is answered out of a cache
-        while time.perf_counter() < deadline:
-            yield timed(samples.fit(samples.words(seed, _WORDS), exam.context))
-            seed += 1
+        for number in count():
+            if time.perf_counter() >= deadline and number >= in_flight:
+                return
+            seed = in_flight * 1_000_000 + number  # other texts at every level: nothing is answered out of a cache
+            yield timed(number, samples.fit(samples.words(seed, _WORDS), server.context))
 
     for answered in connection.run(flows()):
         level.add(answered)
@@ -167,8 +167,8 @@ def _measure(exam: Examination, connection: Connection, task: str, in_flight: in
     return level
 
 
-def _request(exam: Examination, task: str, text: str) -> Request:
+def _request(server: ExaminedServer, task: str, text: str) -> Request:
     if task == "embed":
-        return Request(exam.embeddings_path, exam.embed_body([text]))
+        return Request(server.embeddings_path, server.embed_body([text]))
     documents = [text, *samples.ANSWERS[: _DOCUMENTS - 1]]
-    return Request(exam.rerank_path, exam.rerank_body(samples.QUESTIONS[0], documents))
+    return Request(server.rerank_path, server.rerank_body(samples.QUESTIONS[0], documents))

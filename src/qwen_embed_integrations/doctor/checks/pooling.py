@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from qwen_embed_integrations.doctor.server import Examination
-
-Pooling = Literal["last", "mean", "cls"]
+    from qwen_embed_integrations.doctor.server import ExaminedServer
+    from qwen_embed_integrations.profiles import Pooling
 
 _LONG = 200  # repetitions
 _FEWEST = 4  # too few to tell shrinking from noise
@@ -34,43 +33,41 @@ _NEAR = 1e-3
 # token; and 0.84 and more against 0.82 and less.
 _AS_A_MEAN = 2.0
 _SHRINKS_AS_A_MEAN = 0.9
-_NAMES = {"last": "the last token", "mean": "the mean of all tokens", "cls": "the first token"}
-_SAID: dict[str, Pooling] = {"last": "last", "last_token": "last", "mean": "mean", "cls": "cls", "first": "cls"}
+_NAMES: dict[Pooling, str] = {"last": "the last token", "mean": "the mean of all tokens", "cls": "the first token"}
+_REPORTED: dict[str, Pooling] = {"last": "last", "last_token": "last", "mean": "mean", "cls": "cls", "first": "cls"}
 
 
-def check_pooling(exam: Examination) -> Iterator[Finding]:
+def check_pooling(server: ExaminedServer) -> Iterator[Finding]:
     """Compare how vectors are pooled with how the model wants it."""
-    wanted: Pooling | None = exam.profile.pooling if isinstance(exam.profile, ModelProfile) else None
-    found = _SAID.get((exam.server.pooling or "").lower())
-    tried = None
-    if exam.is_causal is not False:
-        tried = tell(exam)
-    if tried is not None:
-        found = tried
-    if found is None:
+    wanted: Pooling | None = server.profile.pooling if isinstance(server.profile, ModelProfile) else None
+    by_trial = find_by_trial(server) if server.is_causal is not False else None
+    pooling = by_trial or _REPORTED.get((server.info.pooling or "").lower())
+    if pooling is None:
         yield note("pooling", "How vectors are pooled could not be told by trial, and the server does not say.")
         return
-    how = "by trial" if tried else "as the server says"
-    expected: Pooling | None = wanted or ("last" if exam.is_qwen_embedding else None)
+    how = "by trial" if by_trial else "as the server says"
+    expected: Pooling | None = wanted or ("last" if server.is_qwen_embedding else None)
     if expected is None:
-        yield ok("pooling", f"Vectors are {_NAMES[found]} ({how}); what this model wants is not known.", pooling=found)
-    elif found == expected:
-        yield ok("pooling", f"Vectors are pooled from {_NAMES[found]} ({how}).", pooling=found)
+        yield ok(
+            "pooling", f"Vectors are {_NAMES[pooling]} ({how}); what this model wants is not known.", pooling=pooling
+        )
+    elif pooling == expected:
+        yield ok("pooling", f"Vectors are pooled from {_NAMES[pooling]} ({how}).", pooling=pooling)
     else:
         # An unknown model may have been trained so, but not one whose tokenizer appends a token to pool from.
-        certain = wanted is not None or exam.appends_end
+        certain = wanted is not None or server.appends_end
         yield (wrong if certain else warning)(
             "pooling",
-            f"Vectors are pooled from {_NAMES[found]} ({how}); {exam.name} wants {_NAMES[expected]}.",
+            f"Vectors are pooled from {_NAMES[pooling]} ({how}); {server.name} wants {_NAMES[expected]}.",
             cause="A pooling was set on the command line, or the server took a default for want of "
             "1_Pooling/config.json in the model's folder.",
-            mend=_mend(exam, expected),
-            pooling=found,
+            mend=remedies.start_embedder(server, expected),
+            pooling=pooling,
             expected=expected,
         )
 
 
-def tell(exam: Examination) -> Pooling | None:
+def find_by_trial(server: ExaminedServer) -> Pooling | None:
     """Find out by trial how a causal model's vectors are pooled; None where that cannot be told.
 
     Where all tokens are the same, attention averages equal values: every position has the same state, whatever the
@@ -81,23 +78,25 @@ def tell(exam: Examination) -> Pooling | None:
 
     Token ids are taken from the server's own tokenizer: one outside the vocabulary ends SGLang.
     """
-    pairs = _token_pairs(exam)
-    long = min(_LONG, (exam.context or _LONG + _ROOM) - _ROOM)
+    pairs = _token_pairs(server)
+    long = min(_LONG, (server.context or _LONG + _ROOM) - _ROOM)
     short = long // 8
     if not pairs or short < _FEWEST:
         return None
     try:
-        rows = _try(exam, pairs, short, long)
+        rows = _try(server, pairs, short, long)
     except RequestRefusedError:  # TEI and Ollama read no token ids
         return None
     return None if rows is None or not np.isfinite(rows).all() else _judge(rows, short, long)
 
 
-def _try(exam: Examination, pairs: Sequence[tuple[int, int]], short: int, long: int) -> npt.NDArray[np.float64] | None:
+def _try(
+    server: ExaminedServer, pairs: Sequence[tuple[int, int]], short: int, long: int
+) -> npt.NDArray[np.float64] | None:
     trials = []
     for a, b in pairs:
         inputs = [[a], [b], [b] * long, [b] * short + [a], [b] * long + [a], [a] + [b] * long]
-        reply = exam.embed(inputs)
+        reply = server.embed(inputs)
         if reply.tokens not in {0, sum(map(len, inputs))}:
             return None  # something was added, and the arithmetic does not hold
         trials.append(reply.values)
@@ -131,20 +130,9 @@ def _middle(distances: npt.NDArray[np.float64]) -> float:
     return float(np.exp(np.log(np.maximum(distances, 1e-12)).mean()))
 
 
-def _token_pairs(exam: Examination) -> Sequence[tuple[int, int]]:
-    known = exam.tokens_of(" ".join(samples.ANSWERS), special=False) or []
+def _token_pairs(server: ExaminedServer) -> Sequence[tuple[int, int]]:
+    known = server.tokens_of(" ".join(samples.ANSWERS), special=False) or []
     tokens = list(dict.fromkeys(known))
     step = max(1, len(tokens) // (2 * _PAIRS))
     chosen = tokens[::step][: 2 * _PAIRS]
     return list(zip(chosen[::2], chosen[1::2], strict=False))
-
-
-def _mend(exam: Examination, expected: Pooling) -> str:
-    if exam.kind == "vllm":
-        return f"""{remedies.embedder(exam)} --pooler-config '{{"pooling_type": "{expected.upper()}"}}'"""
-    if exam.kind == "tei":
-        name = {"last": "last-token", "mean": "mean", "cls": "cls"}[expected]
-        return f"text-embeddings-router --model-id {exam.name} --pooling {name}"
-    if exam.kind == "llama_cpp":
-        return f"llama-server --embeddings --pooling {expected} (with your model and other flags)"
-    return remedies.embedder(exam)

@@ -17,7 +17,7 @@ from qwen_embed_integrations.profiles import ModelProfile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_embed_integrations.doctor.server import Examination
+    from qwen_embed_integrations.doctor.server import ExaminedServer
 
 # Cosine of two vectors of one text: above it is rounding, bfloat16 included.
 SAME = 0.999
@@ -25,9 +25,9 @@ _UNIT = 1e-2  # bfloat16 has 8 bits
 _EQUAL = 1e-6  # two ways to write the same float32
 
 
-def check_shape(exam: Examination) -> Iterator[Finding]:
+def check_shape(server: ExaminedServer) -> Iterator[Finding]:
     """Are vectors finite, of the model's size, and of length 1?"""
-    rows = exam.embed(list(samples.DISTINCT)).values
+    rows = server.embed(list(samples.DISTINCT)).values
     size = rows.shape[1]
     bad = vectors.unusable(rows)
     if len(bad):
@@ -35,16 +35,16 @@ def check_shape(exam: Examination) -> Iterator[Finding]:
             "nan",
             f"{len(bad)} of {len(rows)} short texts got vectors that are not finite, or all zero.",
             cause="Half precision overflows in this model.",
-            mend="Serve it in bfloat16 or float32: --dtype bfloat16",
+            mend=remedies.wider_precision(server),
         )
         return
-    expected = exam.profile.dimensions if isinstance(exam.profile, ModelProfile) else None
+    expected = server.profile.dimensions if isinstance(server.profile, ModelProfile) else None
     if expected not in {None, size}:
         yield wrong(
             "dimensions",
-            f"Vectors have {size} dimensions; {exam.name} has {expected}.",
+            f"Vectors have {size} dimensions; {server.name} has {expected}.",
             cause="The server runs another model, or cuts or pads vectors by default.",
-            mend=remedies.embedder(exam),
+            mend=remedies.start_embedder(server),
             size=size,
             expected=expected,
         )
@@ -55,7 +55,7 @@ def check_shape(exam: Examination) -> Iterator[Finding]:
     if abs(farthest - 1) <= _UNIT:
         yield ok("unit-length", "Vectors have length 1.", farthest=farthest)
     else:
-        natural = isinstance(exam.profile, ModelProfile) and not exam.profile.normalize
+        natural = isinstance(server.profile, ModelProfile) and not server.profile.normalize
         yield (note if natural else warning)(
             "unit-length",
             f"Vectors are not of length 1: one measures {farthest:.3f}.",
@@ -65,19 +65,19 @@ def check_shape(exam: Examination) -> Iterator[Finding]:
         )
 
 
-def check_batches(exam: Examination) -> Iterator[Finding]:
+def check_batches(server: ExaminedServer) -> Iterator[Finding]:
     """Does a text get its own vector, alone, in a batch beside a long text, and in another order?"""
-    texts = [*samples.DISTINCT, samples.fit(samples.LONG, exam.context)]
-    alone = unit(np.concatenate([exam.embed(text).values for text in texts]))
+    texts = [*samples.DISTINCT, samples.fit(samples.LONG, server.context)]
+    alone = unit(np.concatenate([server.embed(text).values for text in texts]))
     # The first text twice: equal texts in one request are a case of their own.
-    forwards = unit(exam.embed([*texts, texts[0]]).values)
-    backwards = unit(exam.embed(texts[::-1]).values)[::-1]
+    forwards = unit(server.embed([*texts, texts[0]]).values)
+    backwards = unit(server.embed(texts[::-1]).values)[::-1]
     if any(len(vectors.unusable(rows)) for rows in (alone, forwards, backwards)):
         yield wrong(
             "nan",
             "A text gets a vector that is not finite, or all zero, alone or in a batch.",
             cause="Half precision overflows in this model.",
-            mend="Serve it in bfloat16 or float32: --dtype bfloat16",
+            mend=remedies.wider_precision(server),
         )
         return
     among = alone @ alone.T
@@ -87,24 +87,27 @@ def check_batches(exam: Examination) -> Iterator[Finding]:
             "constant",
             "Different texts get the same vector.",
             cause="The server ignores the text, answers out of a cache, or pools from a token that sees none of it.",
-            mend=remedies.embedder(exam),
+            mend=remedies.start_embedder(server),
         )
         return
     worst = 1.0
     for rows in (forwards[: len(texts)], forwards[len(texts) :], backwards):
         likeness = rows @ alone[: len(rows)].T
-        own = np.diagonal(likeness)
-        misplaced = [at for at in range(len(rows)) if likeness[at].argmax() != at and own[at] < SAME]
+        to_itself = np.diagonal(likeness)
+        nearest = likeness.argmax(axis=1)
+        misplaced = [
+            position for position in range(len(rows)) if nearest[position] != position and to_itself[position] < SAME
+        ]
         if misplaced and likeness.max(axis=1)[misplaced].min() >= SAME:
             yield wrong(
                 "order",
-                f"In a batch, text {misplaced[0]} gets the vector of text {int(likeness[misplaced[0]].argmax())}.",
+                f"In a batch, text {misplaced[0]} gets the vector of text {int(nearest[misplaced[0]])}.",
                 cause="The server, or a proxy before it, returns vectors in another order than it was given texts.",
                 mend="Ask the server itself, without the proxy; until then send one text a request (batch_size=1).",
                 misplaced=misplaced,
             )
             return
-        worst = min(worst, float(own.min()))
+        worst = min(worst, float(to_itself.min()))
     if worst >= SAME:
         yield ok("batches", f"Alone and in batches, in any order, texts get the same vectors (cosine {worst:.6f}).")
         return
@@ -117,17 +120,17 @@ def check_batches(exam: Examination) -> Iterator[Finding]:
     )
 
 
-def check_base64(exam: Examination) -> Iterator[Finding]:
+def check_base64(server: ExaminedServer) -> Iterator[Finding]:
     """Do base64 and floats hold the same numbers?"""
     text = samples.DISTINCT[0]
-    (plain,) = rows = exam.embed(text).values
+    (plain,) = rows = server.embed(text).values
     if len(vectors.unusable(rows)):
-        return  # found before, and nothing to compare with
-    if exam.dialect.embeds is not None and not exam.dialect.embeds.base64:
-        yield ok("base64", f"{exam.dialect.title} speaks floats only, and is asked for them.")
+        return  # reported before, and nothing to compare with
+    if server.dialect.embeds is not None and not server.dialect.embeds.base64:
+        yield ok("base64", f"{server.dialect.title} speaks floats only, and is asked for them.")
         return
     try:
-        said = exam.ask(exam.embeddings_path, exam.embed_body([text], "base64"))
+        reply = server.ask(server.embeddings_path, server.embed_body([text], "base64"))
     except RequestRefusedError as refusal:
         yield warning(
             "base64",
@@ -136,13 +139,13 @@ def check_base64(exam: Examination) -> Iterator[Finding]:
             mend="Pass encoding_format='float'. OpenAI's own client asks for base64 unless told otherwise.",
         )
         return
-    embedding = _first_embedding(said)
+    embedding = _first_embedding(reply)
     if isinstance(embedding, list):
         yield note(
             "base64",
             "Asked for base64, the server answers with floats, at three to four times the bytes.",
-            cause="SGLang does so before 0.5.17." if exam.kind == "sglang" else "The server does not know the field.",
-            mend="Update SGLang." if exam.kind == "sglang" else "Nothing: clients here read either.",
+            cause=server.dialect.causes.base64_ignored,
+            mend=server.dialect.remedies.update or "Nothing: clients here read either.",
         )
         return
     try:
@@ -169,15 +172,15 @@ def check_base64(exam: Examination) -> Iterator[Finding]:
     )
 
 
-def check_code(exam: Examination) -> Iterator[Finding]:
+def check_code(server: ExaminedServer) -> Iterator[Finding]:
     """Does source code get finite vectors? In half precision it is the first to overflow."""
-    context = exam.context
+    context = server.context
     texts = [samples.fit(samples.CODE[:300], context), samples.fit(samples.CODE, context)]
     if context is None or context > 2048:  # noqa: PLR2004 tokens; the text has about 1,500
         texts.append(samples.CODE * 6)
     for text in texts:
         try:
-            values = exam.embed(text).values
+            values = server.embed(text).values
         except RequestRefusedError:
             if text is texts[0]:
                 raise
@@ -188,12 +191,12 @@ def check_code(exam: Examination) -> Iterator[Finding]:
             "nan",
             f"A text of {len(text)} characters of source code gets NaN, or zeros.",
             cause="Half precision (float16) overflows in this model.",
-            mend="Serve it in bfloat16 or float32: --dtype bfloat16",
+            mend=remedies.wider_precision(server),
         )
         return
     yield ok("nan", "Source code gets finite vectors.")
 
 
-def _first_embedding(said: Any) -> Any:
-    rows = said.get("data") if isinstance(said, dict) else None
+def _first_embedding(reply: Any) -> Any:
+    rows = reply.get("data") if isinstance(reply, dict) else None
     return rows[0].get("embedding") if isinstance(rows, list) and rows and isinstance(rows[0], dict) else None

@@ -1,54 +1,22 @@
-"""How each server speaks: one small module a server, and the list of them."""
+"""How each server speaks: one small module a server, by the names in `server_info.DialectName`."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.served.dialects import (
-    cohere,
-    dashscope,
-    infinity,
-    jina,
-    llama_cpp,
-    lm_studio,
-    mixedbread,
-    ollama,
-    openai,
-    plain,
-    sglang,
-    sglang_router,
-    tei,
-    vllm,
-)
 from qwen_embed_integrations.server_info import DialectName, Kind, ServerInfo
 
 if TYPE_CHECKING:
     from qwen_embed_integrations.served.dialects.base import Dialect
 
-# In the order in which a server is asked: what one answer to /v1/models settles comes first, and what needs more
-# questions later. A new server is a module here and a name in `DialectName`.
-DIALECTS: dict[Kind, Dialect] = {
-    each.DIALECT.name: each.DIALECT
-    for each in (
-        sglang,
-        vllm,
-        llama_cpp,
-        lm_studio,
-        sglang_router,
-        tei,
-        infinity,
-        ollama,
-        openai,
-        dashscope,
-        jina,
-        mixedbread,
-        cohere,
-        plain,
-    )
-}
+# In the order of recognition; `unknown`, which recognises nothing, is the last.
+DIALECTS: dict[Kind, Dialect] = {name: import_module(f"{__name__}.{name}").DIALECT for name in get_args(Kind)}
+# How a server is spoken to that was not recognised, or has no form of its own for a task.
+UNKNOWN = DIALECTS["unknown"]
 
 
 def check_dialect(dialect: Literal["auto", DialectName] | ServerInfo) -> None:

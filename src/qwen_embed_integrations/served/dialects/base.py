@@ -1,10 +1,12 @@
-"""What a dialect is: how one kind of server is recognised, asked and limited."""
+"""What a dialect is: how one kind of server is recognised, asked, limited and examined."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from qwen_embed_integrations.served.dialects.examination import Causes, Examination, Remedies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +51,7 @@ class Embeds:
         paths: Where, given the base URL; the next is tried where one does not exist.
         body: Makes a request's body.
         base64: Whether base64 may be asked for; a server that ignores it answers with floats, which is harmless.
-        max_batch: Most texts in a request.
+        max_batch: The most texts in a request.
     """
 
     paths: Callable[[str], Paths] = lambda _: ("embeddings",)
@@ -66,13 +68,15 @@ class Reranks:
         paths: Where, given the base URL and what is known of the server; the next is tried where one does not exist.
         body: Makes a request's body.
         instruction: What becomes of an instruction.
-        max_batch: Most documents in a request.
+        max_batch: The most documents in a request.
+        top_n: Whether the form has a `top_n`; one that calls it otherwise, or has none, is not tried with it.
     """
 
     paths: Callable[[str, ServerInfo], Paths] = lambda _url, _server: ("rerank",)
     body: Callable[[str, str, Sequence[str], str | None], Body] = common_body
     instruction: Callable[[ServerInfo], Instruction] = lambda _: "template"
     max_batch: int | None = None
+    top_n: bool = True
 
 
 def _never(_questions: Questions) -> Flow[bool]:
@@ -94,6 +98,9 @@ class Dialect:
         embeds: How it embeds; None where it does not, or not in a way that is spoken here.
         reranks: How it reranks; None where it does not.
         advice: What to do where it cannot do a task.
+        examination: What it may be asked that only an examination wants to know.
+        causes: What likely lies behind a finding about it.
+        remedies: The flags and commands that mend one.
     """
 
     name: Kind
@@ -105,6 +112,14 @@ class Dialect:
     embeds: Embeds | None = field(default_factory=Embeds)
     reranks: Reranks | None = None
     advice: Mapping[Task, str] = field(default_factory=dict)
+    examination: Examination = field(default_factory=Examination)
+    causes: Causes = field(default_factory=Causes)
+    remedies: Remedies = field(default_factory=Remedies)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this is a server that was recognised, and not what is assumed of any other."""
+        return self.name != "unknown"
 
     def form_for(self, task: Task) -> Embeds | Reranks | None:
         """Return how it does a task, or None where it does not."""
@@ -121,6 +136,16 @@ def is_since(version: str | None, first: tuple[int, ...]) -> bool:
 def whole(value: Any) -> int | None:
     """Return a limit as a server states it, or None where it states none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return the names in a list as a server states them."""
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+def flag(value: Any) -> bool | None:
+    """Return a yes or no as a server states it, or None where it states none."""
+    return value if isinstance(value, bool) else None
 
 
 def text(value: Any) -> str | None:

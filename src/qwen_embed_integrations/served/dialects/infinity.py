@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects.base import Dialect, Embeds, Reranks, text
+from qwen_embed_integrations.served.dialects.examination import Causes
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
@@ -54,4 +55,5 @@ DIALECT = Dialect(
         instruction=lambda _: "lost",
         max_batch=_MAX_BATCH,
     ),
+    causes=Causes(cut_unnormalized="Infinity cuts after it normalised."),
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.served.dialects.base import Dialect, Reranks, text, whole
+from qwen_embed_integrations.served.dialects.examination import Causes, Examination, Remedies, SelfReport, Tokenize
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
+    from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
 
@@ -33,10 +35,25 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     )
 
 
+def report(_questions: Questions) -> Flow[SelfReport]:
+    """Tell what holds of every GGUF file, as a rule."""
+    yield from ()
+    return SelfReport(quantization="GGUF")
+
+
+def start_embedder(_model: str, pooling: Pooling | None) -> str:
+    """Return the command that serves an embedding model, which is a file here."""
+    command = "llama-server -m MODEL.gguf --embeddings"
+    return command if pooling is None else f"{command} --pooling {pooling}"
+
+
 DIALECT = Dialect(
     name="llama_cpp",
     title="llama.cpp",
     recognise=recognise,
     describe=describe,
     reranks=Reranks(),
+    examination=Examination(report=report, tokenize=Tokenize(text_field="content", special_field="add_special")),
+    causes=Causes(dimensions_ignored="llama.cpp does not know the field."),
+    remedies=Remedies(start_embedder=start_embedder),
 )

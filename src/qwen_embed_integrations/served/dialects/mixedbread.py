@@ -25,5 +25,5 @@ DIALECT = Dialect(
     name="mixedbread",
     title="Mixedbread's API",
     hosts=("api.mixedbread.com", "api.mixedbread.ai"),
-    reranks=Reranks(paths=lambda _url, _server: ("reranking",), body=rerank_body),
+    reranks=Reranks(paths=lambda _url, _server: ("reranking",), body=rerank_body, top_n=False),
 )

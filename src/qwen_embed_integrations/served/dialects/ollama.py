@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.served.dialects.base import Dialect, text, whole
+from qwen_embed_integrations.served.dialects.examination import Examination, SelfReport
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
@@ -35,10 +36,17 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     )
 
 
+def report(_questions: Questions) -> Flow[SelfReport]:
+    """Tell what holds of every GGUF file, as a rule."""
+    yield from ()
+    return SelfReport(quantization="GGUF")
+
+
 DIALECT = Dialect(
     name="ollama",
     title="Ollama",
     recognise=recognise,
     describe=describe,
     advice={"rerank": "Serve the reranker with SGLang, vLLM or llama.cpp."},
+    examination=Examination(report=report),
 )

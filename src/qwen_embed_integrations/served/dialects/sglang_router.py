@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.served.address import root_of
-from qwen_embed_integrations.served.dialects.base import Dialect, Reranks, common_body, text
-from qwen_embed_integrations.served.dialects.sglang import task_of
+from qwen_embed_integrations.served.dialects.base import Dialect, Reranks, common_body, flag, text, texts
+from qwen_embed_integrations.served.dialects.examination import Causes, Examination, Remedies, SelfReport
+from qwen_embed_integrations.served.dialects.sglang import start_reranker, task_of
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     )
 
 
+def report(questions: Questions) -> Flow[SelfReport]:
+    """Ask what its workers say about themselves."""
+    model = yield from questions.hint(_MODEL_INFO)
+    return SelfReport(
+        model_path=text(model.get("model_path")),
+        architectures=texts(model.get("architectures")),
+        generates=flag(model.get("is_generation")),
+    )
+
+
 DIALECT = Dialect(
     name="sglang_router",
     title="sglang-router",
@@ -43,4 +54,10 @@ DIALECT = Dialect(
     # Its /v1/rerank loses the model's name and `return_documents` too.
     reranks=Reranks(paths=lambda base_url, _: (f"{root_of(base_url)}/rerank",), body=common_body),
     advice={"rerank": "Its workers serve Qwen3-Reranker with the chat template and without --is-embedding."},
+    examination=Examination(report=report),
+    causes=Causes(
+        instruction_ignored="sglang-router drops the field.",
+        top_n_ignored="sglang-router drops the field.",
+    ),
+    remedies=Remedies(start_reranker=start_reranker),
 )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.served.address import root_of
-from qwen_embed_integrations.served.dialects.base import Body, Dialect, Reranks, text, whole
+from qwen_embed_integrations.served.dialects.base import Body, Dialect, Reranks, flag, text, whole
+from qwen_embed_integrations.served.dialects.examination import Causes, Examination, Remedies, SelfReport, Tokenize
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
 
@@ -44,6 +46,25 @@ def rerank_body(_model: str, query: str, documents: Sequence[str], _instruction:
     return {"query": query, "texts": list(documents), "raw_scores": False, "return_text": False}
 
 
+def report(questions: Questions) -> Flow[SelfReport]:
+    """Ask whether it cuts texts."""
+    return SelfReport(cuts_texts=flag((yield from questions.hint("/info")).get("auto_truncate")))
+
+
+def read_tokens(reply: Any) -> list[Any] | None:
+    """Return the ids of the one text that was sent, each of which comes in an object of its own."""
+    tokens = reply[0] if isinstance(reply, list) and reply else None
+    return (
+        [token.get("id") if isinstance(token, dict) else None for token in tokens] if isinstance(tokens, list) else None
+    )
+
+
+def start_embedder(model: str, pooling: Pooling | None) -> str:
+    """Return the command that serves an embedding model."""
+    command = f"text-embeddings-router --model-id {model}"
+    return command if pooling is None else f"{command} --pooling {'last-token' if pooling == 'last' else pooling}"
+
+
 DIALECT = Dialect(
     name="tei",
     title="text-embeddings-inference",
@@ -51,6 +72,15 @@ DIALECT = Dialect(
     describe=describe,
     # Its rerank route is at the root.
     reranks=Reranks(
-        paths=lambda base_url, _: (f"{root_of(base_url)}/rerank",), body=rerank_body, instruction=lambda _: "lost"
+        paths=lambda base_url, _: (f"{root_of(base_url)}/rerank",),
+        body=rerank_body,
+        instruction=lambda _: "lost",
+        top_n=False,
     ),
+    examination=Examination(report=report, tokenize=Tokenize(text_field="inputs", read=read_tokens)),
+    causes=Causes(
+        long_text_cut="--auto-truncate is on, as by default.",
+        queue_full="It takes --max-concurrent-requests texts at once.",
+    ),
+    remedies=Remedies(start_embedder=start_embedder, default_prompt_flags="--default-prompt, --default-prompt-name"),
 )

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qwen_embed_integrations.served.address import root_of
 from qwen_embed_integrations.served.dialects.base import Body, Dialect, Instruction, Reranks, is_since, text, whole
+from qwen_embed_integrations.served.dialects.examination import (
+    Causes,
+    Examination,
+    Remedies,
+    ScorePrompts,
+    SelfReport,
+    Tokenize,
+)
 from qwen_embed_integrations.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.served.questions import Questions
     from qwen_embed_integrations.server_info import Task
@@ -80,6 +90,65 @@ def _instruction(server: ServerInfo) -> Instruction:
     return "template" if is_since(server.version, (0, 14)) else "lost"
 
 
+def report(questions: Questions) -> Flow[SelfReport]:
+    """Ask which model is behind a name that may be an alias."""
+    yield from questions.hint("/v1/models")
+    return SelfReport(root=text((yield from questions.listed()).get("root")))
+
+
+def classify_bodies(model: str, prompts: Sequence[Sequence[int]], _labels: Sequence[int]) -> list[Body]:
+    """Build a request for the reranker's classes of prompts."""
+    return [{"model": model, "input": prompts}]
+
+
+def read_classes(reply: Any) -> list[Any]:
+    """Return the probability of each prompt's last class, which for a reranker is its only one."""
+    rows = reply.get("data") if isinstance(reply, dict) else None
+    classes = [row.get("probs") if isinstance(row, dict) else None for row in rows or []]
+    return [
+        probabilities[-1] if isinstance(probabilities, list) and probabilities else None for probabilities in classes
+    ]
+
+
+def start_embedder(model: str, pooling: Pooling | None) -> str:
+    """Return the command that serves an embedding model whose vectors may be cut."""
+    command = f"""vllm serve {model} --runner pooling --convert embed --hf-overrides '{{"is_matryoshka": true}}'"""
+    return command if pooling is None else f"""{command} --pooler-config '{{"pooling_type": "{pooling.upper()}"}}'"""
+
+
+def start_reranker(model: str, template: str) -> str:
+    """Return the command that serves Qwen3-Reranker."""
+    overrides = (
+        '{"architectures": ["Qwen3ForSequenceClassification"], "classifier_from_token": ["no", "yes"], '
+        '"is_original_qwen3_reranker": true}'
+    )
+    return f"vllm serve {model} --runner pooling --hf-overrides '{overrides}' --chat-template {template}"
+
+
+EXAMINATION = Examination(
+    report=report,
+    tokenize=Tokenize(),
+    score_prompts=ScorePrompts(
+        path=lambda base_url: f"{root_of(base_url)}/classify", bodies=classify_bodies, read=read_classes
+    ),
+)
+CAUSES = Causes(
+    started_to_embed="It was started with --convert embed.",
+    missing_route="It was started as a text generator, or for the other task: vLLM mounts what the model can do.",
+    queue_full="Its queue is bounded by --max-num-queued-reqs.",
+    instruction_ignored="The template has no {{ instruction }}, or vLLM is older than the field.",
+    template_nearly_right="Jinja drops the last newline of a template file. Scores move a little.",
+    scores_reversed='Scores are upside down. On vLLM "classifier_from_token" must be ["no", "yes"], in that order.',
+)
+REMEDIES = Remedies(
+    engine="vllm",
+    start_embedder=start_embedder,
+    start_reranker=start_reranker,
+    batch_width_flag="--max-num-seqs",
+    dtype_flag="--dtype bfloat16",
+    matryoshka_flag="--hf-overrides",
+    tokenizer_flag="--tokenizer",
+)
 DIALECT = Dialect(
     name="vllm",
     title="vLLM",
@@ -91,4 +160,7 @@ DIALECT = Dialect(
         "rerank": "vLLM would answer with plain cosine similarities. If that is wrong, pass "
         "dialect=ServerInfo(kind='vllm', version='...', task='rerank').",
     },
+    examination=EXAMINATION,
+    causes=CAUSES,
+    remedies=REMEDIES,
 )
