@@ -209,7 +209,7 @@ def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log:
             _say(f"starting {process.label or name}: {process.command.shell()}")
         try:
             run(plan, Output(stream, secrets), timeout=timeout, ready=ready)
-        except SystemExit:
+        except (KeyboardInterrupt, SystemExit):
             _say("ended, with all that it started.")
             raise
         except ServiceEndedError as error:

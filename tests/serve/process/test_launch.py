@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 
 import pytest
 
 from ports import free_port
+from pressing import press_in_destructor
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.serve.command_line import Command
 from qwen_embed_integrations.serve.plan import Plan, Process
 from qwen_embed_integrations.serve.process.child import Output
@@ -47,3 +50,38 @@ def test_what_is_not_ready_shows_its_own_last_lines() -> None:
     failure = fails(slow, other, process("", "router"), timeout=3)
     assert str(failure).startswith("process a was not ready after 3 s")
     assert failure.tail == ("a waits",)
+
+
+def server() -> Process:
+    """A server that is ready at once."""
+    port = free_port()
+    code = f"""
+import http.server
+http.server.ThreadingHTTPServer(("127.0.0.1", {port}), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+    return Process("", Command((sys.executable, "-c", code)), "127.0.0.1", port, ready="/")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_a_destructor_dropped_ends_the_service(
+    number: int, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupts, "_raise_again_soon", lambda _: None)  # only a check helps
+    with pytest.raises(kind):
+        run(
+            Plan((server(),), ()),
+            Output(io.StringIO()),
+            timeout=600,
+            ready=lambda _: press_in_destructor(number),
+        )
+
+
+def test_a_signal_that_was_dropped_while_the_server_starts_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_raise_again_soon", lambda _: None)
+
+    def start() -> None:
+        press_in_destructor()
+        run(Plan((process("import time; time.sleep(600)"),), ()), Output(io.StringIO()), timeout=600, ready=print)
+
+    with pytest.raises(KeyboardInterrupt), interrupts.noted(signal.SIGINT):
+        start()
