@@ -10,9 +10,9 @@ from ports import free_port
 from pressing import press_in_destructor
 from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.serve.command_line import Command
-from qwen_embed_integrations.serve.plan import Plan, Process
 from qwen_embed_integrations.serve.process.child import Output
 from qwen_embed_integrations.serve.process.launch import ServiceEndedError, run
+from qwen_embed_integrations.serve.service import Process, Service
 
 
 def process(code: str, label: str = "") -> Process:
@@ -21,7 +21,7 @@ def process(code: str, label: str = "") -> Process:
 
 def fails(*processes: Process, timeout: float = 30) -> ServiceEndedError:
     with pytest.raises(ServiceEndedError) as caught:
-        run(Plan(processes, ()), Output(io.StringIO()), timeout=timeout, ready=lambda _: None)
+        run(Service(processes), Output(io.StringIO()), timeout=timeout, ready=lambda _: None)
     return caught.value
 
 
@@ -69,7 +69,7 @@ def test_a_signal_that_a_destructor_dropped_ends_the_service(
     monkeypatch.setattr(interrupts, "_raise_again_soon", lambda _: None)  # only a check helps
     with pytest.raises(kind):
         run(
-            Plan((server(),), ()),
+            Service((server(),)),
             Output(io.StringIO()),
             timeout=600,
             ready=lambda _: press_in_destructor(number),
@@ -81,7 +81,7 @@ def test_a_signal_that_was_dropped_while_the_server_starts_ends_it_too(monkeypat
 
     def start() -> None:
         press_in_destructor()
-        run(Plan((process("import time; time.sleep(600)"),), ()), Output(io.StringIO()), timeout=600, ready=print)
+        run(Service((process("import time; time.sleep(600)"),)), Output(io.StringIO()), timeout=600, ready=print)
 
     with pytest.raises(KeyboardInterrupt), interrupts.noted(signal.SIGINT):
         start()

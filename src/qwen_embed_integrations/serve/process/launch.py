@@ -17,7 +17,7 @@ from qwen_embed_integrations.serve.process.child import Child, Output, environme
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qwen_embed_integrations.serve.plan import Plan, Process
+    from qwen_embed_integrations.serve.service import Process, Service
 
 GRACE = 15.0
 """Seconds a server may take to end once it is told to; SGLang takes about 7."""
@@ -39,11 +39,11 @@ class ServiceEndedError(QwenEmbedError):
         self.tail = tuple(tail)
 
 
-def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], None]) -> NoReturn:
+def run(service: Service, output: Output, *, timeout: float, ready: Callable[[float], None]) -> NoReturn:
     """Run a service until it ends.
 
     Args:
-        plan: What to start.
+        service: What to start.
         output: Where the lines of its processes go.
         timeout: Seconds until it must be ready.
         ready: Called once it is, with the seconds that took.
@@ -58,13 +58,13 @@ def run(plan: Plan, output: Output, *, timeout: float, ready: Callable[[float], 
     with interrupts.noted(signal.SIGINT, signal.SIGTERM, *interrupts.not_ignored(signal.SIGHUP)):
         try:
             started = time.monotonic()
-            workers = plan.processes[:-1]
+            workers = service.processes[:-1]
             children += [_start(process, output) for process in workers]
             for process, child in zip(workers, tuple(children), strict=True):
                 _wait_until_ready(process, child, children, started, timeout)
             # Last, since a router that waits for its workers does so in silence.
-            children.append(_start(plan.front, output))
-            _wait_until_ready(plan.front, children[-1], children, started, timeout)
+            children.append(_start(service.front, output))
+            _wait_until_ready(service.front, children[-1], children, started, timeout)
             ready(time.monotonic() - started)
             while True:
                 interrupts.check()
