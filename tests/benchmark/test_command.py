@@ -128,7 +128,7 @@ def test_a_failed_system_ends_in_status_1_and_leaves_the_others(
     [
         (["--data", "nowhere"], "`data` 'nowhere' is no folder"),
         (["--dimensions", "many"], "`dimensions` is 'many'"),
-        (["--api-key-env", "NOT_SET_ANYWHERE"], "`api_key_env` names 'NOT_SET_ANYWHERE'"),
+        (["--api-key-env", "NOT_SET_ANYWHERE"], "`--api-key-env` names NOT_SET_ANYWHERE, which is not set"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from qwen_embed_integrations.api_keys import read_key
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.assumptions import assumption
 from qwen_embed_integrations.serve.client_snippet import connecting
@@ -74,7 +75,7 @@ def serve(
 ) -> None:
     """Serve a model with SGLang or vLLM, started the way the model wants."""
     target = resolve(model, task=task, profile=profile, revision=revision)
-    _check_key(api_key_env, dry_run=dry_run)
+    read_key(api_key_env, must_be_set=not dry_run)
     found, gpus = find_engine(engine, python), find_gpus()
     if not dry_run:
         _require(found, engine, gpus, target, device)
@@ -123,18 +124,6 @@ def _require(found: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: T
         local = target.local_classes
         instead = f" In this process, without a server: {local}." if local else ""
         raise InvalidInputError(f"{' and '.join(missing)}.{instead}", parameter="engine")
-
-
-def _check_key(variable: str | None, *, dry_run: bool) -> None:
-    if variable is None:
-        return
-    if not (variable.isascii() and variable.isidentifier()):  # not repeated, since it may be the key itself
-        raise InvalidInputError(
-            "`--api-key-env` takes the name of an environment variable: letters, digits and underscores.",
-            parameter="api_key_env",
-        )
-    if not dry_run and not os.environ.get(variable):
-        raise InvalidInputError(f"`--api-key-env` names {variable}, which is not set.", parameter="api_key_env")
 
 
 def _memory(gpus: tuple[Gpu, ...], device: str) -> dict[str, int]:
