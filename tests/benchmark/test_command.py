@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pressing import COMMAND
 from qwen_embed_integrations.benchmark.command import bench
 from qwen_embed_integrations.errors import InvalidInputError, QwenEmbedError
 
@@ -173,7 +174,7 @@ def start(words: Path, output: Path, server: loopback.Server, *arguments: str) -
     """Start the command in a process of its own, on a console that knows ASCII only."""
     return subprocess.Popen(  # noqa: S603 our own code
         [
-            *(sys.executable, "-c", "from qwen_embed_integrations.cli import main; main()", "bench"),
+            *(*COMMAND, "bench"),
             *("--data", str(words), "--output", str(output), "--latency-queries", "3", "--limit", "5"),
             *("--model", "Qwen/Qwen3-Embedding-0.6B", "--base-url", server.base_url, "--no-fusion"),
             *arguments,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import checkpoints
 from ports import free_port
-from pressing import press_in_destructor
+from pressing import COMMAND, press_in_destructor
 from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.doctor.run import examine
 from serve_process import Serving
@@ -41,7 +40,7 @@ def test_an_examination_ends_at_an_interrupt_that_was_dropped(
 
 
 def test_the_doctor_ends_without_a_report(server: loopback.Server) -> None:
-    command = [sys.executable, "-m", "qwen_embed_integrations.cli", "doctor", server.base_url]
+    command = [*COMMAND, "doctor", server.base_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as doctor:  # noqa: S603
 
         def press(_: loopback.Request) -> None:

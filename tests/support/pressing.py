@@ -1,8 +1,16 @@
-"""Signals at the worst moment: in a destructor, where Python drops what a handler raises."""
+"""Ctrl-C at the worst moment, in a destructor, where Python drops what a handler raises; and who hears it."""
 
 from __future__ import annotations
 
 import signal
+import sys
+
+# `qwen-embed`, hearing Ctrl-C also where the tests run in the background, whose processes are started deaf to it.
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import signal as s; s.signal(s.SIGINT, s.default_int_handler); import qwen_embed_integrations.cli as c; c.main()",
+)
 
 
 class _PressesInDestructor:
