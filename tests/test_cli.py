@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pressing import press_in_destructor
 from qwen_embed_integrations import cli
 from qwen_embed_integrations.errors import ServerConnectionError
 from qwen_embed_integrations.profiles import PROFILES, ModelProfile
@@ -119,6 +121,31 @@ def test_an_error_is_one_line_without_a_traceback(
         "",
         "qwen-embed: `base_url` http://localhost:1/v1 refused the connection. Start the server.\n",
     )
+
+
+def test_an_interrupt_that_was_dropped_is_the_status_of_an_interrupted_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_print_tables", press_in_destructor)
+    monkeypatch.setattr(sys, "argv", ["qwen-embed", "models"])
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr() == ("", "")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's background commands ignore Ctrl-C")
+def test_a_command_that_was_started_deaf_to_ctrl_c_stays_so() -> None:
+    result = run_python(
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from qwen_embed_integrations import cli\n"
+        "cli._print_tables = lambda: signal.raise_signal(signal.SIGINT)\n"
+        "cli.main()",
+        "models",
+    )
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_installed_command_is_main() -> None:

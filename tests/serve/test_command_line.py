@@ -42,15 +42,15 @@ def test_reasons_name_their_flags() -> None:
 
 
 def test_the_callers_option_replaces_ours() -> None:
-    changed, gave_way = with_extra(COMMAND, ["--json-model-override-args={}", "--max-total-tokens", "8192"])
-    assert gave_way == ["--json-model-override-args"]
+    changed, replaced = with_extra(COMMAND, ["--json-model-override-args={}", "--max-total-tokens", "8192"])
+    assert replaced == ["--json-model-override-args"]
     assert changed.argv({"KEY": "k"})[-3:] == ["--json-model-override-args={}", "--max-total-tokens", "8192"]
     assert changed.shell().count("--json-model-override-args") == 1
 
 
 def test_an_underscore_in_the_callers_option_is_a_dash() -> None:
-    _, gave_way = with_extra(COMMAND, ["--is_embedding"])
-    assert gave_way == ["--is-embedding"]
+    _, replaced = with_extra(COMMAND, ["--is_embedding"])
+    assert replaced == ["--is-embedding"]
 
 
 def test_a_negative_number_is_a_value() -> None:

@@ -6,7 +6,7 @@ from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.engines.installed import Engine
 from qwen_embed_integrations.serve.hardware import Gpu
 from qwen_embed_integrations.serve.options import Settings
-from qwen_embed_integrations.serve.plan import make_plan
+from qwen_embed_integrations.serve.plan import plan_service
 from qwen_embed_integrations.serve.target import resolve
 
 EMBEDDER, RERANKER = resolve("Qwen/Qwen3-Embedding-0.6B"), resolve("Qwen/Qwen3-Reranker-0.6B")
@@ -15,20 +15,20 @@ ROUTED = Settings(port=40000, replicas=2, router=True, host="0.0.0.0", api_key_e
 
 
 def test_one_server_is_one_process() -> None:
-    plan = make_plan(EMBEDDER, SGLANG, Settings())
-    assert [process.ready for process in plan.processes] == ["/health"]
+    service = plan_service(EMBEDDER, SGLANG, Settings())
+    assert [process.ready for process in service.processes] == ["/health"]
 
 
 def test_behind_a_router_each_copy_has_a_port_and_a_gpu_of_its_own() -> None:
-    plan = make_plan(EMBEDDER, SGLANG, ROUTED, gpus=[Gpu("3"), Gpu("5")])
-    *workers, router = plan.processes
+    service = plan_service(EMBEDDER, SGLANG, ROUTED, gpus=[Gpu("3"), Gpu("5")])
+    *workers, router = service.processes
     assert [worker.port for worker in workers] == [40001, 40002]
     assert [worker.command.environment["CUDA_VISIBLE_DEVICES"] for worker in workers] == ["3", "5"]
     assert (router.port, router.ready, router.metrics_port) == (40000, "/readiness", 40003)
 
 
 def test_only_the_router_listens_to_others() -> None:
-    *workers, router = make_plan(EMBEDDER, SGLANG, ROUTED).processes
+    *workers, router = plan_service(EMBEDDER, SGLANG, ROUTED).processes
     assert {worker.host for worker in workers} == {"127.0.0.1"}
     words = router.command.argv({"KEY": "hush"})
     assert words[words.index("--host") + 1] == "0.0.0.0"  # noqa: S104 nothing listens
@@ -39,14 +39,14 @@ def test_only_the_router_listens_to_others() -> None:
 
 
 def test_router_and_workers_ask_for_the_key() -> None:
-    for process in make_plan(EMBEDDER, SGLANG, ROUTED).processes:
+    for process in plan_service(EMBEDDER, SGLANG, ROUTED).processes:
         assert '--api-key "$KEY"' in process.command.shell()
 
 
 def test_the_callers_options_reach_every_copy_and_not_the_router() -> None:
-    plan = make_plan(EMBEDDER, SGLANG, ROUTED, extra=["--max-total-tokens", "8192", "--disable-radix-cache"])
-    assert [bool(process.command.extra) for process in plan.processes] == [True, True, False]
-    assert plan.gave_way == ("--disable-radix-cache",)
+    service = plan_service(EMBEDDER, SGLANG, ROUTED, extra=["--max-total-tokens", "8192", "--disable-radix-cache"])
+    assert [bool(process.command.extra) for process in service.processes] == [True, True, False]
+    assert service.replaced_flags == ("--disable-radix-cache",)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_settings_that_do_not_go_together_are_refused(
     target: object, engine: Engine, settings: Settings, gpus: list[Gpu], said: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=said):
-        make_plan(target, engine, settings, gpus=gpus)  # type: ignore[arg-type]
+        plan_service(target, engine, settings, gpus=gpus)  # type: ignore[arg-type]

@@ -7,8 +7,6 @@ import pytest
 
 from ports import free_port
 from qwen_embed_integrations.errors import ServerConnectionError
-from qwen_embed_integrations.serve.command_line import Command
-from qwen_embed_integrations.serve.plan import Plan, Process
 from qwen_embed_integrations.serve.ports import is_loopback, require_free, root_url
 
 
@@ -19,10 +17,6 @@ def taken() -> Any:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
-
-
-def plan(host: str, port: int, metrics_port: int | None = None) -> Plan:
-    return Plan((Process("", Command(("true",)), host, port, metrics_port=metrics_port),), ())
 
 
 @pytest.fixture
@@ -39,22 +33,23 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("two_addresses")
 def test_a_port_that_is_taken_on_any_address_of_the_host_is_taken(taken: int) -> None:
     with pytest.raises(ServerConnectionError, match=f"`--port` {taken} cannot be used on localhost"):
-        require_free(plan("localhost", taken))
+        require_free([("localhost", taken)], port=taken)
 
 
 def test_a_second_port_that_a_process_takes_is_looked_at_too(taken: int) -> None:
     port = free_port()
     with pytest.raises(ServerConnectionError, match=f"`--port` {port} needs {taken} too, which cannot be used"):
-        require_free(plan("127.0.0.1", port, metrics_port=taken))
+        require_free([("127.0.0.1", port), ("127.0.0.1", taken)], port=port)
 
 
 def test_free_ports_are_taken_without_a_word() -> None:
-    require_free(plan("127.0.0.1", free_port(), metrics_port=free_port()))
+    first, second = free_port(), free_port()
+    require_free([("127.0.0.1", first), ("127.0.0.1", second)], port=first)
 
 
 def test_a_host_that_is_no_address_is_named() -> None:
     with pytest.raises(ServerConnectionError, match=r"`--host` 256\.0\.0\.1"):
-        require_free(plan("256.0.0.1", free_port()))
+        require_free([("256.0.0.1", free_port())], port=1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LAUNCH_SERVER = """
-import http.server, json, os, subprocess, sys, time
+import http.server, json, os, signal, subprocess, sys, time
 import loopback
 
 def value(name, default=None):
@@ -27,6 +27,13 @@ if "--crash" in sys.argv:
     print("Received sigquit from a child process.", flush=True)
     sys.exit(3)
 
+def end(*_):
+    print("is told to end", flush=True)
+    time.sleep(float(os.environ["FAKE_ENDS_IN"]))
+    sys.exit()
+
+if "FAKE_ENDS_IN" in os.environ:
+    signal.signal(signal.SIGTERM, end)
 born = time.monotonic()
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -7,8 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fake_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Serving:
@@ -20,8 +24,8 @@ class Serving:
         self.pids_file, self.folder = folder / "pids", folder
         self.errors = folder / "stderr"
         self.output = folder / "stdout"
-        support = Path(fake_engine.__file__).parent
         paths = [str(fake_engine.install(folder / "site", version))] if engine else []
+        paths += [str(Path(fake_engine.__file__).parent), os.environ.get("PYTHONPATH", "")]
         inherited = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
         inherited.pop("QWEN_EMBED_ENGINE_PYTHON", None)
         inherited["HF_HUB_CACHE"] = str(folder / "no-hub")
@@ -32,7 +36,7 @@ class Serving:
             stderr=self.errors.open("w"),
             env={
                 **inherited,
-                "PYTHONPATH": os.pathsep.join([*paths, str(support)]),
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
                 "PATH": "/usr/bin:/bin",  # where no engine is
                 "CUDA_VISIBLE_DEVICES": "",
                 "FAKE_PIDS": str(self.pids_file),
@@ -50,25 +54,35 @@ class Serving:
 
     @property
     def engine_pids(self) -> list[int]:
-        """The engine and the two processes it started."""
+        """The engine and the two processes it started; none before it runs."""
+        if not self.pids_file.exists():
+            return []
         return [int(pid) for pid in self.pids_file.read_text(encoding="utf-8").split()]
 
     def until_ready(self) -> None:
-        deadline = time.monotonic() + 60
-        while "check it" not in self.printed:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.1)
+        """Wait until it prints how to connect; how long that may take is for the test's own limit."""
+        self._wait(lambda: "check it" in self.printed)
+
+    def until_said(self, text: str) -> None:
+        """Wait until it, or its engine, says something on stderr."""
+        self._wait(lambda: text in self.said)
+
+    def until_engine_runs(self) -> None:
+        """Wait until the engine has written down its processes."""
+        self._wait(lambda: self.pids_file.exists() and self.pids_file.read_text(encoding="utf-8").endswith("\n"))
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            assert self.process.poll() is None or condition(), self.said
+            time.sleep(0.05)
 
     def ended(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait()
 
-    def nothing_is_left(self, within: float = 10.0) -> bool:
-        deadline = time.monotonic() + within
-        while left := [pid for pid in self.engine_pids if _runs(pid)]:
-            if time.monotonic() > deadline:
-                return not left
-            time.sleep(0.1)
+    def nothing_is_left(self) -> bool:
+        """Wait until all processes of the engine are gone."""
+        while any(map(_runs, self.engine_pids)):
+            time.sleep(0.05)
         return True
 
     def close(self) -> None:

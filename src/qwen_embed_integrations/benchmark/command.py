@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from qwen_embed_integrations.api_keys import read_key
+
 _PLAIN: dict[str, Any] = {
     "markup": False,
     "highlight": False,
@@ -60,7 +62,7 @@ def bench(
     from qwen_embed_integrations.benchmark.datasets import load  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.index import IndexSettings  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.lineup import assemble, parse_dimensions  # noqa: PLC0415
-    from qwen_embed_integrations.benchmark.models import Models, public_url, read_key  # noqa: PLC0415
+    from qwen_embed_integrations.benchmark.models import Models, public_url  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.runner import REPORT_FILE, RESULTS_FILE, run  # noqa: PLC0415
 
     sizes = parse_dimensions(dimensions)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.benchmark.ranking import best
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.extras import require
@@ -85,6 +86,7 @@ class VectorIndex:
         """
         size = self._client.get_max_batch_size()
         for start in range(0, len(ids), size):
+            interrupts.check()
             part = slice(start, start + size)
             self._collection.upsert(ids=list(ids[part]), embeddings=rows[part], documents=list(texts[part]))
 
@@ -102,6 +104,7 @@ class VectorIndex:
         include = ["distances", "documents"] if with_texts else ["distances"]
         found: list[Scores] = []
         for start in range(0, len(rows), _QUERIES_AT_ONCE):
+            interrupts.check()
             reply = self._collection.query(
                 query_embeddings=rows[start : start + _QUERIES_AT_ONCE], n_results=depth, include=include
             )
@@ -137,6 +140,7 @@ def exact_search(ids: Sequence[str], documents: Float32, queries: Float32, depth
     """
     found: list[Scores] = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        interrupts.check()
         similarities = (queries[start : start + _QUERIES_AT_ONCE] @ documents.T).astype(np.float64).round(_DIGITS)
         found.extend(best(ids, row, depth) for row in similarities)
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.benchmark.environment import MemoryWatch
 from qwen_embed_integrations.benchmark.index import overlap
 from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC, evaluate
@@ -86,6 +87,7 @@ def measure(
         results = retriever.results
         progress.stage(f"{system.name}: asking {len(sample.timed):,} queries one by one", timed=True)
         latency = _latency(retriever, dataset, sample.timed)
+        interrupts.check()
         progress.stage(f"{system.name}: computing metrics and intervals")
         asked, check = results, None
         if isinstance(retriever, DenseRetriever):
@@ -113,6 +115,7 @@ def _latency(retriever: Retriever, dataset: Dataset, positions: Sequence[int]) -
         retriever.ask(queries[at], _ASKED, Stopwatch())
     watches = []
     for at in positions:
+        interrupts.check()
         watch = Stopwatch()
         retriever.ask(queries[at], _ASKED, watch)
         watches.append(watch.seconds)

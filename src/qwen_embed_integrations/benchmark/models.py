@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -161,28 +160,6 @@ def labels(models: Sequence[str]) -> list[str]:
     while kept < max(map(len, parts), default=1) and len({tuple(each[-kept:]) for each in parts}) < len(set(models)):
         kept += 1
     return ["/".join(each[-kept:]) for each in parts]
-
-
-def read_key(variable: str | None) -> str | None:
-    """Read an API key from the environment.
-
-    Args:
-        variable: Name of the variable; None for no key.
-
-    Returns:
-        The key.
-
-    Raises:
-        InvalidInputError: If the variable is not set.
-    """
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise InvalidInputError(
-            f"`api_key_env` names {variable!r}, but no such environment variable is set.", parameter="api_key_env"
-        )
-    return key
 
 
 def public_url(url: str | None) -> str | None:

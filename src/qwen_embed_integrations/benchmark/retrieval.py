@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from qwen_embed_integrations import vectors
+from qwen_embed_integrations import interrupts, vectors
 from qwen_embed_integrations.benchmark.index import exact_search
 from qwen_embed_integrations.benchmark.lexical import LexicalIndex
 from qwen_embed_integrations.benchmark.ranking import fuse, ranked
@@ -177,7 +177,11 @@ class LexicalRetriever:
     @cached_property
     def results(self) -> list[Scores]:
         """Answers to all queries."""
-        return [self._index.search(query, self._depth) for query in self._queries]
+        found = []
+        for query in self._queries:
+            interrupts.check()
+            found.append(self._index.search(query, self._depth))
+        return found
 
     def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""
@@ -226,6 +230,7 @@ class RerankedRetriever:
         self._progress.stage(f"{self._system.name}: reranking for {len(queries):,} queries", total=len(queries))
         found = []
         for query, candidates in zip(queries, self._first.results, strict=True):
+            interrupts.check()
             found.append(self._rerank(query, candidates))
             self._progress.advance()
         return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.benchmark import environment
 from qwen_embed_integrations.benchmark.index import IndexSettings
 from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
@@ -111,6 +112,7 @@ def run(
                 examples=_show(dataset, sample, measured),
             )
             _write(results, folder)
+            interrupts.check()
     return results
 
 

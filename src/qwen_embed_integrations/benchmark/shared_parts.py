@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.benchmark.index import IndexSettings, VectorIndex
 from qwen_embed_integrations.benchmark.progress import Progress, Silent
 from qwen_embed_integrations.benchmark.retrieval import (
@@ -98,8 +99,10 @@ class Workbench:
         embedder.embed_queries(queries[:1])  # the first call also connects, or sets up the threads
         before = embedder.usage.tokens
         watch = Stopwatch()
+        interrupts.check()
         with watch.time("embed"):
             documents = embedder.embed_documents(texts)
+        interrupts.check()
         tokens = embedder.usage.tokens - before
         self._progress.stage(f"{name}: embedding {len(queries):,} queries")
         return ModelVectors(documents, embedder.embed_queries(queries), watch.seconds["embed"], tokens)

@@ -1,11 +1,11 @@
 """The command `qwen-embed doctor`."""
 
 # No `from __future__ import annotations`: typer reads the annotations of functions.
-import os
 from typing import Annotated, Literal
 
 import typer
 
+from qwen_embed_integrations.api_keys import read_key
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.server_info import DialectName
 
@@ -52,7 +52,7 @@ def doctor(
             url,
             model=model,
             task=task,
-            api_key=_key(api_key_env),
+            api_key=read_key(api_key_env),
             compare_with=reference,
             with_load=load,
             dialect=dialect,
@@ -71,12 +71,3 @@ def doctor(
     else:
         print_report(url, findings, Console(highlight=False))
     raise typer.Exit(exit_status(findings))
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable)
-    if not key:
-        raise InvalidInputError(f"`--api-key-env` names {variable}, which is not set.", parameter="api_key_env")
-    return key

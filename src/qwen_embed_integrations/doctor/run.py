@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.doctor.checks import (
     end_token,
     golden_vectors,
@@ -94,6 +95,7 @@ def examine(
         if with_load:
             checks.append(partial(load.check_load, server, does, connect))
         for check in checks:
+            interrupts.check()
             for finding in _guarded(server, check):
                 yield finding
                 if finding.code == "died":

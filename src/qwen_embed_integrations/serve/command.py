@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from qwen_embed_integrations.api_keys import read_key
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.assumptions import assumption
 from qwen_embed_integrations.serve.client_snippet import connecting
@@ -16,11 +17,11 @@ from qwen_embed_integrations.serve.engines.installed import NEWEST, TITLES, Engi
 from qwen_embed_integrations.serve.hardware import Gpu, find_gpus, free_ram, multiplies_by_tile
 from qwen_embed_integrations.serve.memory import require_room
 from qwen_embed_integrations.serve.options import Settings
-from qwen_embed_integrations.serve.plan import Plan, make_plan
+from qwen_embed_integrations.serve.plan import plan_service
 from qwen_embed_integrations.serve.ports import is_loopback, require_free, root_url
 from qwen_embed_integrations.serve.process.child import Output
 from qwen_embed_integrations.serve.process.launch import ServiceEndedError, run
-from qwen_embed_integrations.serve.refusals import in_process
+from qwen_embed_integrations.serve.service import Service
 from qwen_embed_integrations.serve.target import Target, resolve
 
 _GIB = 1024**3
@@ -74,7 +75,7 @@ def serve(
 ) -> None:
     """Serve a model with SGLang or vLLM, started the way the model wants."""
     target = resolve(model, task=task, profile=profile, revision=revision)
-    _check_key(api_key_env, dry_run=dry_run)
+    read_key(api_key_env, must_be_set=not dry_run)
     found, gpus = find_engine(engine, python), find_gpus()
     if not dry_run:
         _require(found, engine, gpus, target, device)
@@ -95,8 +96,8 @@ def serve(
         **memory,
     )
     chosen = found or Engine(engine, NEWEST[engine])
-    plan = make_plan(target, chosen, settings, gpus=gpus, extra=extra or ())
-    _explain(plan, chosen, settings, installed=found is not None, gpus=gpus, reasons=dry_run)
+    service = plan_service(target, chosen, settings, gpus=gpus, extra=extra or ())
+    _explain(service, chosen, settings, installed=found is not None, gpus=gpus, reasons=dry_run)
     if assumed := assumption(target, engine, root_url(host, port)):
         _say(f"WARNING: {assumed}")
     if memory:
@@ -107,9 +108,9 @@ def serve(
                 raise
             _say(f"WARNING: {error}")
     if dry_run:
-        _print_commands(plan)
+        _print_commands(service)
         return
-    _run(plan, target, settings, timeout=timeout, log=log)
+    _run(service, target, settings, timeout=timeout, log=log)
 
 
 def _require(found: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: Target, device: str) -> None:
@@ -120,21 +121,9 @@ def _require(found: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: T
     if not gpus and device != "cpu":
         missing.append("no GPU was found (--device cpu serves without one, slowly)")
     if missing:
-        local = in_process(target)
+        local = target.local_classes
         instead = f" In this process, without a server: {local}." if local else ""
         raise InvalidInputError(f"{' and '.join(missing)}.{instead}", parameter="engine")
-
-
-def _check_key(variable: str | None, *, dry_run: bool) -> None:
-    if variable is None:
-        return
-    if not (variable.isascii() and variable.isidentifier()):  # not repeated, since it may be the key itself
-        raise InvalidInputError(
-            "`--api-key-env` takes the name of an environment variable: letters, digits and underscores.",
-            parameter="api_key_env",
-        )
-    if not dry_run and not os.environ.get(variable):
-        raise InvalidInputError(f"`--api-key-env` names {variable}, which is not set.", parameter="api_key_env")
 
 
 def _memory(gpus: tuple[Gpu, ...], device: str) -> dict[str, int]:
@@ -153,7 +142,7 @@ def _say(text: str) -> None:
 
 
 def _explain(
-    plan: Plan, engine: Engine, settings: Settings, *, installed: bool, gpus: tuple[Gpu, ...], reasons: bool
+    service: Service, engine: Engine, settings: Settings, *, installed: bool, gpus: tuple[Gpu, ...], reasons: bool
 ) -> None:
     if not installed:
         _say(f"{TITLES[engine.name]} is not installed here; this is for {engine.version}.")
@@ -162,7 +151,7 @@ def _explain(
     if settings.device != "cpu" and settings.memory_fraction is None and not any(gpu.total for gpu in gpus):
         why = "the memory of the GPU cannot be read" if gpus else "no GPU was found here"
         _say(f"{why}; memory is worked out for one of {settings.total // _GIB} GiB (--memory-fraction sets it).")
-    for name in plan.gave_way:
+    for name in service.replaced_flags:
         _say(f"your {name} replaces the one chosen here.")
     if not is_loopback(settings.host) and settings.api_key_env is None:
         _say(
@@ -170,15 +159,15 @@ def _explain(
             "Set one with --api-key-env."
         )
     if reasons:
-        for reason in dict.fromkeys(reason for process in plan.processes for reason in process.command.reasons):
+        for reason in dict.fromkeys(reason for process in service.processes for reason in process.command.reasons):
             typer.echo(f"# {reason}", err=True)
 
 
-def _print_commands(plan: Plan) -> None:
+def _print_commands(service: Service) -> None:
     lines = sys.stdout.isatty()
-    for process in plan.processes[:-1]:
+    for process in service.processes[:-1]:
         typer.echo(f"{process.command.shell(lines=lines)} &")
-    typer.echo(plan.front.command.shell(lines=lines))
+    typer.echo(service.front.command.shell(lines=lines))
 
 
 def _lines_go_to(log: Path | None) -> Any:
@@ -190,7 +179,7 @@ def _lines_go_to(log: Path | None) -> Any:
         raise InvalidInputError(f"`--log` {log} cannot be written: {error.strerror}.", parameter="log") from error
 
 
-def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log: Path | None) -> None:
+def _run(service: Service, target: Target, settings: Settings, *, timeout: float, log: Path | None) -> None:
     url = root_url(settings.host, settings.port)
     name = settings.served_model_name or target.model
 
@@ -200,16 +189,16 @@ def _run(plan: Plan, target: Target, settings: Settings, *, timeout: float, log:
         typer.echo(f"\n{lines}\n\n# check it: qwen-embed doctor {url}")
         sys.stdout.flush()
 
-    secrets = [secret for process in plan.processes for secret in process.command.typed_secrets]
+    secrets = [secret for process in service.processes for secret in process.command.typed_secrets]
     if settings.api_key_env:
         secrets.append(os.environ[settings.api_key_env])
-    require_free(plan)
+    require_free(service.addresses, port=settings.port)
     with _lines_go_to(log) as stream:
-        for process in plan.processes:
+        for process in service.processes:
             _say(f"starting {process.label or name}: {process.command.shell()}")
         try:
-            run(plan, Output(stream, secrets), timeout=timeout, ready=ready)
-        except SystemExit:
+            run(service, Output(stream, secrets), timeout=timeout, ready=ready)
+        except (KeyboardInterrupt, SystemExit):
             _say("ended, with all that it started.")
             raise
         except ServiceEndedError as error:

@@ -125,7 +125,7 @@ def with_extra(command: Command, extra: Sequence[str]) -> tuple[Command, list[st
         extra: Words for the engine.
 
     Returns:
-        The command, and the names of flags that gave way.
+        The command, and the names of flags that they replace.
 
     Raises:
         InvalidInputError: If an option would move the server away from where it is expected, or is no option.
@@ -151,9 +151,9 @@ def with_extra(command: Command, extra: Sequence[str]) -> tuple[Command, list[st
                 f"`{name}` was given behind `--`, where this command cannot see it; use {_OURS[meant]} before it.",
                 parameter="extra",
             )
-    gave_way = [flag.name for flag in command.flags if flag.name in theirs]
+    replaced = [flag.name for flag in command.flags if flag.name in theirs]
     kept = tuple(flag for flag in command.flags if flag.name not in theirs)
-    return replace(command, flags=kept, extra=tuple(extra)), gave_way
+    return replace(command, flags=kept, extra=tuple(extra)), replaced
 
 
 def _options(words: Sequence[str]) -> list[list[str]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.profiles import PROFILES
-from qwen_embed_integrations.serve.refusals import in_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +106,7 @@ def _instead(target: Target, usable: float, *, on_cpu: bool) -> str:
     fits = max(smaller, key=lambda profile: profile.parameters or 0, default=None)
     ways = [f"{fits.name}, which fits" if fits else "a smaller model"]
     ways.append("--dtype bfloat16, half of float32" if on_cpu else "a copy whose weights are in fp8 or four bits")
-    local = in_process(target)
+    local = target.local_classes
     if local and not on_cpu:
         ways.append(f"a class in your own process with device='cpu' ({local})")
     return f"Use {', or '.join(ways)}. --replicas do not help: each holds the whole model."

@@ -1,14 +1,15 @@
-"""Which processes a service consists of: one server, or several behind a router."""
+"""Which processes serve a model: one server, or several behind a router."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.command_line import Command, Flag, with_extra
 from qwen_embed_integrations.serve.engines import sglang, vllm
 from qwen_embed_integrations.serve.ports import LOOPBACK
+from qwen_embed_integrations.serve.service import Process, Service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,43 +22,9 @@ if TYPE_CHECKING:
 _LAST_PORT = 65535
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process of a service.
-
-    Attributes:
-        label: What its lines are marked with; empty where it is the only one.
-        command: How it is started.
-        host: Where it listens.
-        port: Where it listens.
-        ready: Path that answers 200 when it is ready.
-        metrics_port: Second port that it takes, on loopback; None where it takes none.
-    """
-
-    label: str
-    command: Command
-    host: str
-    port: int
-    ready: str = "/health"  # SGLang's runs a forward pass, so that a server that answers can compute
-    metrics_port: int | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The processes of a service, in the order they are started, and flags that gave way to the caller's own."""
-
-    processes: tuple[Process, ...]
-    gave_way: tuple[str, ...]
-
-    @property
-    def front(self) -> Process:
-        """The process that clients speak to."""
-        return self.processes[-1]
-
-
-def make_plan(
+def plan_service(
     target: Target, engine: Engine, settings: Settings, *, gpus: Sequence[Gpu] = (), extra: Sequence[str] = ()
-) -> Plan:
+) -> Service:
     """Decide which processes to start.
 
     Args:
@@ -68,7 +35,7 @@ def make_plan(
         extra: The caller's own options for the engine.
 
     Returns:
-        The plan.
+        The service, to be started.
 
     Raises:
         InvalidInputError: If settings do not go together.
@@ -76,13 +43,13 @@ def make_plan(
     _check(target, engine, settings, gpus)
     build = sglang.build if engine.name == "sglang" else vllm.build
     if not settings.router:
-        command, gave_way = with_extra(build(target, engine, settings), extra)
-        return Plan((Process("", command, settings.host, settings.port),), tuple(gave_way))
+        command, replaced = with_extra(build(target, engine, settings), extra)
+        return Service((Process("", command, settings.host, settings.port),), tuple(replaced))
     processes = []
-    gave_way = []
+    replaced = []
     for number in range(1, settings.replicas + 1):
         behind = replace(settings, host=LOOPBACK, port=settings.port + number)
-        command, gave_way = with_extra(build(target, engine, behind), extra)
+        command, replaced = with_extra(build(target, engine, behind), extra)
         if settings.device != "cpu":
             index = gpus[number - 1].index if gpus else str(number - 1)
             command = replace(command, environment={**command.environment, "CUDA_VISIBLE_DEVICES": index})
@@ -91,7 +58,7 @@ def make_plan(
     router = _router(engine, settings, [process.port for process in processes], metrics)
     # Its /health is always well; this one counts the workers.
     processes.append(Process("router", router, settings.host, settings.port, "/readiness", metrics))
-    return Plan(tuple(processes), tuple(gave_way))
+    return Service(tuple(processes), tuple(replaced))
 
 
 def _check(target: Target, engine: Engine, settings: Settings, gpus: Sequence[Gpu]) -> None:

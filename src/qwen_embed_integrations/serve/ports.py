@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_embed_integrations.errors import ServerConnectionError
 
 if TYPE_CHECKING:
-    from qwen_embed_integrations.serve.plan import Plan
+    from collections.abc import Iterable
 
 LOOPBACK = "127.0.0.1"
 _EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 read, not bound
@@ -35,23 +35,21 @@ def root_url(host: str, port: int) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def require_free(plan: Plan) -> None:
-    """Refuse a plan whose processes could not listen where they are to.
+def require_free(addresses: Iterable[tuple[str, int]], *, port: int) -> None:
+    """Refuse a service whose processes could not listen where they are to.
 
     Args:
-        plan: What is to be started.
+        addresses: Every host and port that they listen on.
+        port: The one that the caller chose.
 
     Raises:
         ServerConnectionError: If a host is none of this machine's, or a port is taken.
     """
-    given = plan.front.port
-    for process in plan.processes:
-        _require_free(process.host, process.port, given)
-        if process.metrics_port is not None:
-            _require_free(LOOPBACK, process.metrics_port, given)
+    for host, needed in addresses:
+        _require_free(host, needed, port)
 
 
-def _require_free(host: str, port: int, given: int) -> None:
+def _require_free(host: str, port: int, chosen: int) -> None:
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
@@ -61,7 +59,7 @@ def _require_free(host: str, port: int, given: int) -> None:
     taken = [error for error in refused if error.errno == errno.EADDRINUSE]
     if taken or len(refused) == len(found):
         cause = (taken or refused)[0]
-        needs = f"{given} needs {port} too, which" if port != given else f"{port}"
+        needs = f"{chosen} needs {port} too, which" if port != chosen else f"{port}"
         raise ServerConnectionError(
             f"`--port` {needs} cannot be used on {host}: {cause.strerror}. Pick another, or end what listens there."
         ) from cause

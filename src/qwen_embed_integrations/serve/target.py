@@ -68,6 +68,15 @@ class Target:
         return self.width if known and self.width not in {None, known} and not self.projects else None
 
     @property
+    def local_classes(self) -> str | None:
+        """Names of the classes that run it in this process; None where this version has none for it."""
+        if self.task == "embed":
+            return "Embedder.local, LocalEmbeddings (LangChain) or LocalEmbedding (LlamaIndex)"
+        if self.architecture == "jina_bert":
+            return None
+        return "Reranker.local, or LocalRerank for LangChain and LlamaIndex"
+
+    @property
     def can_be_cut(self) -> bool:
         """Whether vectors may be cut to fewer dimensions."""
         return isinstance(self.profile, ModelProfile) and self.profile.min_dimensions is not None

@@ -42,34 +42,29 @@ def runs(pid: int) -> bool:
     return state not in "ZX"
 
 
-def gone(*pids: int, within: float = 10.0) -> bool:
-    deadline = time.monotonic() + within
+def wait_until_gone(*pids: int) -> None:
+    """Wait for processes to end, as long as the test may last."""
     while any(map(runs, pids)):
-        if time.monotonic() > deadline:
-            return False
         time.sleep(0.05)
-    return True
 
 
 def test_the_commands_own_status_is_passed_on() -> None:
     with start("raise SystemExit(7)") as started:
-        assert started.wait(timeout=20) == 7
+        assert started.wait() == 7
 
 
 def test_a_signal_that_ended_the_command_is_told_as_a_shell_does() -> None:
     with start("import os, signal; os.kill(os.getpid(), signal.SIGKILL)") as started:
-        assert started.wait(timeout=20) == 128 + 9
+        assert started.wait() == 128 + 9
 
 
 def test_closing_standard_input_ends_the_command() -> None:
-    with start(f"print('up', flush=True); {SLEEPS}", seconds=20) as started:
+    with start(f"print('up', flush=True); {SLEEPS}", seconds=600) as started:
         assert started.stdout is not None
         assert started.stdin is not None
         started.stdout.readline()
-        began = time.monotonic()
         started.stdin.close()
-        assert started.wait(timeout=20) == 128 + 15
-        assert time.monotonic() - began < 10  # it listened to SIGTERM, so nothing waited for SIGKILL
+        assert started.wait() == 128 + 15  # it listened to SIGTERM: SIGKILL comes too late for this test
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks in /proc")
@@ -80,8 +75,8 @@ def test_what_does_not_listen_and_what_left_the_group_end_too() -> None:
         family = [int(started.stdout.readline()) for _ in range(2)]
         assert all(map(runs, family))
         started.stdin.close()
-        started.wait(timeout=20)
-        assert gone(*family)
+        started.wait()
+        wait_until_gone(*family)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks in /proc")
@@ -90,5 +85,5 @@ def test_what_a_command_leaves_behind_ends_with_it() -> None:
     with start(leaves) as started:
         assert started.stdout is not None
         family = [int(started.stdout.readline()) for _ in range(2)]
-        started.wait(timeout=20)
-        assert gone(*family)
+        started.wait()
+        wait_until_gone(*family)

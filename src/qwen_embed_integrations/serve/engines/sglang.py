@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.command_line import Command, Flag
-from qwen_embed_integrations.serve.memory import PREFILL_TOKENS, longest_text, share
-from qwen_embed_integrations.serve.refusals import elsewhere
+from qwen_embed_integrations.serve.engines.flags import (
+    MATRYOSHKA,
+    MATRYOSHKA_REASON,
+    address_flags,
+    model_flags,
+    template_path,
+)
+from qwen_embed_integrations.serve.engines.refusals import unservable
+from qwen_embed_integrations.serve.memory import PREFILL_TOKENS, share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,10 +77,10 @@ def _refuse(target: Target, engine: Engine, settings: Settings) -> None:
             parameter="engine",
         )
     if target.architecture in _UNKNOWN_TO_IT:
-        raise elsewhere(target, f"SGLang has no {_UNKNOWN_TO_IT[target.architecture]}")
+        raise unservable(target, f"SGLang has no {_UNKNOWN_TO_IT[target.architecture]}")
     if target.prompted is not None:
         if target.prompted.true_token != "yes":  # noqa: S105 a token of text
-            raise elsewhere(target, 'SGLang compares "yes" with "no", which is not what this reranker answers')
+            raise unservable(target, 'SGLang compares "yes" with "no", which is not what this reranker answers')
         if not engine.at_least(0, 5, 8):
             raise InvalidInputError(
                 f"{engine.title} cannot score with Qwen3-Reranker: 0.5.8 is the first that can. "
@@ -88,14 +94,14 @@ def _refuse(target: Target, engine: Engine, settings: Settings) -> None:
 def _refuse_pooling(target: Target, engine: Engine, settings: Settings) -> None:
     pools = pools_by(target)
     if target.pooling not in {None, pools}:
-        raise elsewhere(target, f"SGLang would pool this model by {pools!r}, and it wants {target.pooling!r}")
+        raise unservable(target, f"SGLang would pool this model by {pools!r}, and it wants {target.pooling!r}")
     if target.architecture != _GEMMA:
         if target.projects:
-            raise elsewhere(target, "a dense layer follows its pooling, which SGLang leaves out")
+            raise unservable(target, "a dense layer follows its pooling, which SGLang leaves out")
     elif not engine.at_least(0, 5, 23):
-        raise elsewhere(target, f"whether {engine.title} pools EmbeddingGemma as it wants is not known; 0.5.23 does")
+        raise unservable(target, f"whether {engine.title} pools EmbeddingGemma as it wants is not known; 0.5.23 does")
     elif settings.device == "cpu":  # seen with 0.5.23: its backends for CPUs know two directions of encoders alone
-        raise elsewhere(target, "on a CPU SGLang reads it in one direction, and it wants both")
+        raise unservable(target, "on a CPU SGLang reads it in one direction, and it wants both")
 
 
 def pools_by(target: Target) -> Pooling:
@@ -114,29 +120,22 @@ def pools_by(target: Target) -> Pooling:
 
 
 def _model(target: Target, settings: Settings) -> Iterator[Flag]:
-    if settings.served_model_name:
-        yield Flag("--served-model-name", settings.served_model_name)
-    if settings.revision:
-        yield Flag("--revision", settings.revision)
-    if length := longest_text(target, settings):
-        yield Flag("--context-length", str(length), "memory is worked out for it; longer texts are refused")
-    dtype = settings.dtype or ("float32" if settings.device == "cpu" else None)
-    if dtype:
-        yield Flag("--dtype", dtype, "" if settings.dtype else "the plain CPU path is slow in halves")
+    yield from model_flags(
+        target, settings, length_flag="--context-length", float32_reason="the plain CPU path is slow in halves"
+    )
     if target.can_be_cut:
         yield Flag(
             "--json-model-override-args",
-            json.dumps({"is_matryoshka": True}),
-            "its vectors may be cut, which its config.json does not say; without this `dimensions` is a 400",
+            json.dumps(MATRYOSHKA),
+            MATRYOSHKA_REASON,
         )
 
 
 def _task(target: Target) -> Iterator[Flag]:
     if target.prompted is not None:
-        template = resources.files("qwen_embed_integrations.serve") / "templates" / TEMPLATE
         yield Flag(
             "--chat-template",
-            str(template),
+            template_path(TEMPLATE),
             "Qwen's own words to the letter; the template that SGLang ships lacks the empty thinking block. "
             "And no --is-embedding, since it answers yes or no",
         )
@@ -187,7 +186,6 @@ def _processor(target: Target, engine: Engine, settings: Settings) -> Iterator[F
 
 
 def _address(settings: Settings) -> Iterator[Flag]:
-    yield Flag("--host", settings.host)
-    yield Flag("--port", str(settings.port))
+    yield from address_flags(settings)
     if settings.api_key_env:
         yield Flag("--api-key", settings.api_key_env, secret=True)

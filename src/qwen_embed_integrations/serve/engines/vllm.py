@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.command_line import Command, Flag
-from qwen_embed_integrations.serve.memory import longest_text, share
-from qwen_embed_integrations.serve.refusals import elsewhere
+from qwen_embed_integrations.serve.engines.flags import (
+    MATRYOSHKA,
+    MATRYOSHKA_REASON,
+    address_flags,
+    model_flags,
+    template_path,
+)
+from qwen_embed_integrations.serve.engines.refusals import unservable
+from qwen_embed_integrations.serve.memory import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +48,7 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
     """
     _refuse(target, engine)
     script = engine.program("vllm", "vllm.entrypoints.cli.main")
-    flags = [*_model(target, settings), *_task(target), *_memory(target, settings), *_address(settings)]
+    flags = [*_model(target, settings), *_task(target), *_memory(target, settings), *address_flags(settings)]
     if settings.replicas > 1:
         flags.append(Flag("--data-parallel-size", str(settings.replicas), "a copy of the model on each GPU"))
     environment = {}
@@ -63,7 +69,7 @@ def _refuse(target: Target, engine: Engine) -> None:
             parameter="engine",
         )
     if target.architecture in _UNKNOWN_TO_IT:
-        raise elsewhere(target, f"vLLM has no {_UNKNOWN_TO_IT[target.architecture]}")
+        raise unservable(target, f"vLLM has no {_UNKNOWN_TO_IT[target.architecture]}")
     if target.prompted is not None and not engine.at_least(0, 14):
         # https://github.com/vllm-project/vllm/pull/30550
         raise InvalidInputError(
@@ -74,22 +80,14 @@ def _refuse(target: Target, engine: Engine) -> None:
 
 
 def _model(target: Target, settings: Settings) -> Iterator[Flag]:
-    if settings.served_model_name:
-        yield Flag("--served-model-name", settings.served_model_name)
-    if settings.revision:
-        yield Flag("--revision", settings.revision)
-    if length := longest_text(target, settings):
-        yield Flag("--max-model-len", str(length), "memory is worked out for it; longer texts are refused")
-    dtype = settings.dtype or ("float32" if settings.device == "cpu" else None)
-    if dtype:
-        yield Flag("--dtype", dtype)
+    yield from model_flags(target, settings, length_flag="--max-model-len")
     if settings.device == "cpu":
         yield Flag("--enforce-eager", reason="a trial need not wait for minutes of compiling")
     overrides: dict[str, Any] = {}
     why = ""
     if target.can_be_cut:
-        overrides["is_matryoshka"] = True
-        why = "its vectors may be cut, which its config.json does not say; without this `dimensions` is a 400"
+        overrides |= MATRYOSHKA
+        why = MATRYOSHKA_REASON
     if target.prompted is not None:
         overrides |= _head(target, target.prompted)
         why = "scores compare two rows of the language model's head"
@@ -113,11 +111,10 @@ def _task(target: Target) -> Iterator[Flag]:
         )
     if target.prompted is not None:
         name = _TEMPLATES.get(target.architecture, _TEMPLATES["qwen3"])
-        template = resources.files("qwen_embed_integrations.serve") / "templates" / name
         why = "the prompt it was trained with, to the letter"
         if name == _TEMPLATES["qwen3"]:
             why += "; the one in vLLM's examples is a newline short"
-        yield Flag("--chat-template", str(template), why)
+        yield Flag("--chat-template", template_path(name), why)
         yield Flag("--enable-prefix-caching", reason="documents of one query share its beginning")
 
 
@@ -130,8 +127,3 @@ def _memory(target: Target, settings: Settings) -> Iterator[Flag]:
             target, settings.total, context=settings.context_length, beside=_ACTIVATIONS, bytes_per_number=size
         )
         yield Flag("--gpu-memory-utilization", f"{part.fraction:g}", part.reason)
-
-
-def _address(settings: Settings) -> Iterator[Flag]:
-    yield Flag("--host", settings.host)
-    yield Flag("--port", str(settings.port))
