@@ -307,8 +307,11 @@ CALLS: dict[str, list[Callable[[Any], Any]]] = {
 
 @pytest.mark.parametrize(
     ("name", "call"),
-    [(name, call) for name, calls in CALLS.items() for call in calls],
-    ids=lambda value: str(value)[:30],
+    [
+        pytest.param(name, call, id=f"{name}-{number}")
+        for name, calls in CALLS.items()
+        for number, call in enumerate(calls)
+    ],
 )
 async def test_weights_are_loaded_in_a_thread_while_the_event_loop_goes_on(
     make: Make, monkeypatch: pytest.MonkeyPatch, name: str, call: Callable[[Any], Any]
