@@ -28,7 +28,7 @@ RERANK_PROFILES = [profile for profile in PROFILES if isinstance(profile, Rerank
 
 @dataclass(frozen=True)
 class Embedding:
-    """What an embedding model reads for `QUERY` and `DOCUMENT`, and what it gives."""
+    """What an embedding model reads for `QUERY` and `DOCUMENT`, what it gives, and how a hosted API is asked for it."""
 
     query: str
     document: str
@@ -36,6 +36,9 @@ class Embedding:
     dimensions: int
     smallest: int | None = None  # None: not to be cut
     max_tokens: int = 8192
+    sends_dimensions: bool = False
+    max_batch: int | None = None
+    base64: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ MXBAI = Embedding(
     max_tokens=512,
 )
 JINA_V2 = Embedding(QUERY, DOCUMENT, "mean", dimensions=768)
-HOSTED = Embedding(QUERY, DOCUMENT, None, dimensions=1024, smallest=1)
+OPENAI = Embedding(QUERY, DOCUMENT, None, dimensions=1536, smallest=1, sends_dimensions=True, max_batch=2048)
 
 EMBEDDING: dict[str, Embedding] = {
     "Qwen/Qwen3-Embedding-0.6B": QWEN3,
@@ -80,9 +83,9 @@ EMBEDDING: dict[str, Embedding] = {
     "jinaai/jina-embeddings-v2-base-de": JINA_V2,
     "jinaai/jina-embeddings-v2-base-zh": JINA_V2,
     "jinaai/jina-embeddings-v2-base-code": JINA_V2,
-    "text-embedding-3-small": replace(HOSTED, dimensions=1536),
-    "text-embedding-3-large": replace(HOSTED, dimensions=3072),
-    "text-embedding-v4": replace(HOSTED, smallest=64),
+    "text-embedding-3-small": OPENAI,
+    "text-embedding-3-large": replace(OPENAI, dimensions=3072),
+    "text-embedding-v4": replace(OPENAI, dimensions=1024, smallest=64, max_batch=10, base64=False),
 }
 
 QWEN3_RERANK = Rerank(
@@ -138,6 +141,9 @@ def test_an_embedding_model_reads_and_gives_what_its_authors_meant(name: str) ->
         dimensions=profile.dimensions or 0,
         smallest=min(sizes) if sizes else profile.min_dimensions,
         max_tokens=profile.max_tokens or 0,
+        sends_dimensions=profile.sends_dimensions,
+        max_batch=profile.max_batch,
+        base64=profile.base64,
     )
 
 
@@ -146,6 +152,7 @@ def test_a_reranker_reads_what_its_authors_meant(name: str) -> None:
     profile = profile_for(name)
     assert isinstance(profile, RerankProfile)
     by_prompt = profile.method == "token_logits"
+    assert by_prompt or profile.method == "cross_encoder"
     assert RERANK[name] == Rerank(
         prompt=profile.lead(QUERY) + DOCUMENT + profile.tail if by_prompt else None,
         tokens=(profile.true_token, profile.false_token) if by_prompt else None,
