@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -21,7 +22,7 @@ from qwen_embed_integrations.errors import (
 )
 from qwen_embed_integrations.options import ServedOptions
 from qwen_embed_integrations.served.connection import Connection
-from qwen_embed_integrations.served.flow import Request
+from qwen_embed_integrations.served.flow import Background, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +117,71 @@ def test_a_flow_nobody_waits_for_any_more_asks_nothing_else(server: loopback.Ser
     sent = len(server.posted())
     time.sleep(0.2)
     assert len(server.posted()) <= sent + 1
+
+
+def asking_beside(path: str) -> Flow[int]:
+    """Return a flow that has one more question asked, for which nobody waits."""
+
+    def question() -> Flow[None]:
+        yield Request(path)
+
+    yield Request("embeddings", {"input": ["a"]})
+    assert (yield Background(question())) == b""
+    return 1
+
+
+def test_a_flow_in_the_background_is_not_waited_for(server: loopback.Server, connection: Connection) -> None:
+    answered = threading.Event()
+    server.reply(lambda request: answered.wait(60) and None if request.path == "/v1/slow" else None)
+    assert list(connection.run([asking_beside("slow")])) == [1]
+    assert loopback.soon(lambda: server.requests[-1].path == "/v1/slow")
+    assert list(connection.run([asking_beside("other")])) == [1]
+    answered.set()
+
+
+async def test_a_flow_in_the_background_is_not_waited_for_in_an_event_loop(
+    server: loopback.Server, connection: Connection
+) -> None:
+    answered = threading.Event()
+    server.reply(lambda request: answered.wait(60) and None if request.path == "/v1/slow" else None)
+    assert [done async for done in connection.arun([asking_beside("slow")])] == [1]
+    assert await asyncio.to_thread(loopback.soon, lambda: server.requests[-1].path == "/v1/slow")
+    assert [done async for done in connection.arun([asking_beside("other")])] == [1]
+    answered.set()
+    await connection.aclose()
+
+
+@pytest.mark.parametrize("looped", [False, True])
+def test_what_runs_in_the_background_counts_as_in_flight_and_comes_before_what_waits(
+    server: loopback.Server, *, looped: bool
+) -> None:
+    connection = Connection(ServedOptions(base_url=server.base_url, max_concurrency=1, timeout=5, max_retries=0))
+    flows = [asking_beside("first"), *(asking_beside(f"later/{number}") for number in range(3))]
+
+    async def collect() -> list[int]:
+        done = [each async for each in connection.arun(flows)]
+        await connection.aclose()
+        return done
+
+    assert (asyncio.run(collect()) if looped else list(connection.run(flows))) == [1] * 4
+    connection.close()
+    assert server.max_in_flight == 1
+    assert [request.path for request in server.requests[:3]] == ["/v1/embeddings", "/v1/first", "/v1/embeddings"]
+
+
+def test_the_time_of_a_request_is_shared_by_its_tries(server: loopback.Server) -> None:
+    given_up = threading.Event()
+    server.reply(lambda _: given_up.wait(60) and None)
+    connection = Connection(ServedOptions(base_url=server.base_url, timeout=600, max_retries=2))
+
+    def flow() -> Flow[None]:
+        yield Request("slow", timeout=0.3)
+
+    with pytest.raises(ServerConnectionError, match="did not answer in time"):
+        list(connection.run([flow()]))
+    assert len(server.requests) == 3
+    connection.close()
+    given_up.set()
 
 
 def test_a_refused_connection_says_what_to_check(embedder: Make) -> None:

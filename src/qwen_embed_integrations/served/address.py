@@ -109,9 +109,9 @@ def secrets_in(api_key: str | None, headers: Mapping[str, str]) -> list[str]:
     """Return what must never show in a message: the key and the headers' values."""
     # Servers echo a key without the scheme before it.
     bare = [value.partition(" ")[2].strip() for name, value in headers.items() if name.lower() in _KEY_HEADERS]
-    found = {secret for secret in (api_key or "", *headers.values(), *bare) if len(secret) >= SHORTEST_SECRET}
+    secrets = {secret for secret in (api_key or "", *headers.values(), *bare) if len(secret) >= SHORTEST_SECRET}
     # The longest first: one may be part of another.
-    return sorted(found, key=len, reverse=True)
+    return sorted(secrets, key=len, reverse=True)
 
 
 def _is_header_value(value: Any) -> bool:

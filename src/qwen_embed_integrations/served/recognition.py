@@ -8,6 +8,8 @@ SGLang answers the wrong question with nonsense, so a server is asked what it is
 - Reranking, and a server that was refused before, wait for the answer before anything is sent.
 - All questions together have one deadline: `timeout` where the answer is waited for, a few seconds elsewhere. A server
   that did not answer by then is asked again half a minute later; what it has answered by then is not asked again.
+
+A question counts as a request in flight: where only one is allowed, a call that comes meanwhile waits for it.
 """
 
 from __future__ import annotations
@@ -189,8 +191,11 @@ class Recognition:
                 raise
             return
         self._questions = None
-        self._wrong = info
-        self._require_task(info)
+        try:
+            self._require_task(info)
+        except WrongServerError:
+            self._wrong = info
+            raise
         self._known, self._wrong = info, None
 
     def ask_in_background(self) -> Flow[None] | None:

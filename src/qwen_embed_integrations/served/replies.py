@@ -23,7 +23,7 @@ CUT = "…"
 
 
 def parse_json(reply: bytes, url: str) -> Any:
-    """Return what a reply says.
+    """Return the JSON of a reply.
 
     Raises:
         BadReplyError: If it is no JSON, such as a proxy's HTML page.
@@ -41,11 +41,11 @@ def parse_json(reply: bytes, url: str) -> Any:
         ) from error
 
 
-def read_embeddings(said: Any, count: int, url: str, size: int | None) -> Float32:
+def read_embeddings(reply: Any, count: int, url: str, size: int | None) -> Float32:
     """Return the vectors of an OpenAI-shaped reply.
 
     Args:
-        said: The parsed reply.
+        reply: The parsed reply.
         count: How many texts were sent.
         url: For messages.
         size: What every vector must measure; None takes what comes, so long as it is the same for all.
@@ -56,37 +56,37 @@ def read_embeddings(said: Any, count: int, url: str, size: int | None) -> Float3
     Raises:
         BadReplyError: If rows are missing, too many, repeated, unreadable, or of the wrong size.
     """
-    rows = said.get("data") if isinstance(said, dict) else None
+    rows = reply.get("data") if isinstance(reply, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _bad(f"no `data` list of embeddings but {_outline(said)}. Is it an embedding server?", url)
+        raise _bad(f"no `data` list of embeddings but {_outline(reply)}. Is it an embedding server?", url)
     if len(rows) != count:
         raise _bad(f"{len(rows)} embeddings for {count} texts", url)
-    ordered = [rows[at] for at in _order([row.get("index") for row in rows], url)]
+    ordered = [rows[place] for place in _order([row.get("index") for row in rows], url)]
     try:
-        found = [vectors.decode(row.get("embedding")) for row in ordered]
+        decoded = [vectors.decode(row.get("embedding")) for row in ordered]
     except ValueError as error:
         raise _bad(f"an embedding that is {error}", url) from error
-    sizes = sorted({vector.size for vector in found})
+    sizes = sorted({vector.size for vector in decoded})
     if sizes[0] == 0:
         raise _bad("an empty embedding", url)
-    wanted = [size] if size is not None else sizes[:1]
-    if sizes != wanted:
+    expected = sizes[0] if size is None else size
+    if sizes != [expected]:
         raise _bad(
-            f"vectors of {' and '.join(map(str, sizes))} dimensions where {wanted[0]} were expected. Does the server "
+            f"vectors of {' and '.join(map(str, sizes))} dimensions where {expected} were expected. Does the server "
             "run the model that `model` names?",
             url,
         )
-    return np.stack(found)
+    return np.stack(decoded)
 
 
-def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
+def read_scores(reply: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     """Return the scores of a rerank reply in any of the known shapes.
 
     Shapes: a bare list with `score` (SGLang, TEI), `results` with `score` (sglang-router) or `relevance_score`
     (vLLM, Infinity, llama.cpp, Jina, Cohere, DashScope), `data` with `score` (Mixedbread).
 
     Args:
-        said: The parsed reply.
+        reply: The parsed reply.
         count: How many documents were sent.
         url: For messages.
 
@@ -96,13 +96,13 @@ def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     Raises:
         BadReplyError: If documents are missing, repeated or without a score.
     """
-    rows = said.get("results", said.get("data")) if isinstance(said, dict) else said
+    rows = reply.get("results", reply.get("data")) if isinstance(reply, dict) else reply
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _bad(f"no list of scored documents but {_outline(said)}. Is it a reranker?", url)
+        raise _bad(f"no list of scored documents but {_outline(reply)}. Is it a reranker?", url)
     if len(rows) != count:
         raise _bad(f"{len(rows)} scores for {count} documents", url)
     indexes = [row.get("index") for row in rows]
-    # Results come best first, so position says nothing here: only a permutation will do.
+    # Results come best first, so their order says nothing: the indexes must be a permutation.
     if sorted(index for index in indexes if _is_index(index)) != list(range(count)):
         raise _bad(f"scores for documents {indexes} where each of 0 to {count - 1} was expected once", url)
     scores = np.empty(count, np.float64)
@@ -117,9 +117,9 @@ def read_scores(said: Any, count: int, url: str) -> npt.NDArray[np.float64]:
     return scores
 
 
-def tokens_used(said: Any) -> int:
+def tokens_used(reply: Any) -> int:
     """Return the tokens a reply was charged for, or 0 where it does not say."""
-    usage = said.get("usage") if isinstance(said, dict) else None
+    usage = reply.get("usage") if isinstance(reply, dict) else None
     counted = [usage.get(name) for name in ("total_tokens", "prompt_tokens")] if isinstance(usage, dict) else []
     return next((tokens for tokens in counted if isinstance(tokens, int)), 0)
 
@@ -128,8 +128,8 @@ def _order(indexes: Sequence[Any], url: str) -> list[int]:
     if all(index is None for index in indexes):
         return list(range(len(indexes)))
     if all(map(_is_index, indexes)):
-        by_index = sorted(range(len(indexes)), key=lambda at: indexes[at])
-        # Some APIs leave gaps; their order still tells. A repeated index tells nothing.
+        by_index = sorted(range(len(indexes)), key=lambda place: indexes[place])
+        # Some APIs leave gaps; the order is still clear. With a repeated index it is not.
         if len(set(indexes)) == len(indexes):
             return by_index
     raise _bad(f"embeddings with indexes {list(indexes)[:20]}, which do not say whose each one is", url)
@@ -139,17 +139,17 @@ def _is_index(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _outline(said: Any) -> str:
-    if isinstance(said, dict):
-        return f"an object with {sorted(said)[:8]} ({_cut(str(said))})"
-    return f"{type(said).__name__} {_cut(str(said))!r}"
+def _outline(reply: Any) -> str:
+    if isinstance(reply, dict):
+        return f"an object with {sorted(reply)[:8]} ({_cut(str(reply))})"
+    return f"{type(reply).__name__} {_cut(str(reply))!r}"
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + CUT
 
 
-def _bad(found: str, url: str) -> BadReplyError:
+def _bad(content: str, url: str) -> BadReplyError:
     return BadReplyError(
-        f"{url} answered with {found.rstrip('.')}{'' if found.endswith('?') else '.'}", url=url, status=200
+        f"{url} answered with {content.rstrip('.')}{'' if content.endswith('?') else '.'}", url=url, status=200
     )
