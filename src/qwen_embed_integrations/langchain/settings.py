@@ -83,8 +83,8 @@ class ServedSettings(Settings):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """What LangChain cannot dump by itself."""
-        stated = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
-        return {**super().lc_attributes, **stated}
+        dialect = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
+        return {**super().lc_attributes, **dialect}
 
     def _options(self) -> dict[str, Any]:
         return options_of(self, ServedOptions, _RENAMED)
