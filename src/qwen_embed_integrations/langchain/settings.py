@@ -72,8 +72,8 @@ class ServedSettings(Settings):
     max_concurrency: int = ServedOptions.max_concurrency
     timeout: float = ServedOptions.timeout
     max_retries: int = ServedOptions.max_retries
-    # Never shown and never dumped, since it may hold keys.
     default_headers: Mapping[str, str] | None = Field(ServedOptions.default_headers, exclude=True, repr=False)
+    """Sent with every request. Never shown and never dumped, since it may hold keys: pass it again after `load`."""
 
     @property
     def lc_secrets(self) -> dict[str, str]:
