@@ -141,7 +141,7 @@ def test_an_unpickled_object_shares_nothing(make: Make, name: str) -> None:
 def test_copies_of_an_unpickled_object_load_once(make: Make, name: str) -> None:
     made = pickle.loads(pickle.dumps(make(name)))  # noqa: S301 its own pickle
     copies = [copy.copy(made), copy.deepcopy(made), made]
-    assert len({id(engine(each)) for each in copies}) == 1
+    assert len({id(engine(instance)) for instance in copies}) == 1
 
 
 def closings(made: Any, *steps: Callable[[], object]) -> int:

@@ -38,19 +38,19 @@ def make(server: loopback.Server) -> Iterator[Make]:
         return made[-1]
 
     yield one
-    for each in made:
-        each.close()
+    for embedder in made:
+        embedder.close()
 
 
 def test_vectors_are_unit_length_float32_in_order(make: Make) -> None:
-    found = make(batch_size=2).embed_documents(["a", "b", "c"])
-    assert (found.dtype, found.shape) == (np.float32, (3, 1024))
-    np.testing.assert_allclose(found, [loopback.vector(text) for text in "abc"], atol=1e-6)
+    vectors = make(batch_size=2).embed_documents(["a", "b", "c"])
+    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 1024))
+    np.testing.assert_allclose(vectors, [loopback.vector(text) for text in "abc"], atol=1e-6)
 
 
 def test_vectors_that_are_not_unit_length_are_made_so(server: loopback.Server, make: Make) -> None:
     def long_rows(texts: list[str]) -> loopback.Answer:
-        return tiny.reply([{"index": at, "embedding": [5.0] * 1024} for at, _ in enumerate(texts)])
+        return tiny.reply([{"index": position, "embedding": [5.0] * 1024} for position, _ in enumerate(texts)])
 
     server.reply(loopback.to_embeddings(long_rows))
     np.testing.assert_allclose(np.linalg.norm(make().embed_documents(["a", "b"]), axis=1), 1, atol=1e-6)
@@ -82,11 +82,11 @@ def test_a_document_gets_no_instruction(server: loopback.Server, make: Make) -> 
 
 
 async def test_async_calls_send_the_same_texts(server: loopback.Server, make: Make) -> None:
-    ours = make(instruction="Find pets")
-    await ours.aembed_queries(["cats"], instruction="Find code")
-    await ours.aembed_queries(["cats"])
-    await ours.aembed_documents(["cats"])
-    await ours.aclose()
+    embedder = make(instruction="Find pets")
+    await embedder.aembed_queries(["cats"], instruction="Find code")
+    await embedder.aembed_queries(["cats"])
+    await embedder.aembed_documents(["cats"])
+    await embedder.aclose()
     assert server.texts() == ["Instruct: Find code\nQuery:cats", "Instruct: Find pets\nQuery:cats", "cats"]
 
 
@@ -108,10 +108,10 @@ def test_an_instruction_that_is_no_string_is_refused(make: Make, instruction: An
 
 @pytest.mark.parametrize("dimensions", [32, 100, 256, 1024])
 def test_dimensions_are_cut_and_renormalised_like_numpy_would(make: Make, dimensions: int) -> None:
-    found = make(dimensions=dimensions).embed_documents(["a", "b"])
+    vectors = make(dimensions=dimensions).embed_documents(["a", "b"])
     front = np.stack([loopback.vector(text)[:dimensions] for text in "ab"]).astype(np.float64)
-    np.testing.assert_allclose(found, front / np.linalg.norm(front, axis=1, keepdims=True), atol=1e-6)
-    assert found.shape == (2, dimensions)
+    np.testing.assert_allclose(vectors, front / np.linalg.norm(front, axis=1, keepdims=True), atol=1e-6)
+    assert vectors.shape == (2, dimensions)
 
 
 @pytest.mark.parametrize("dimensions", [0, 31, 1025, -1])
@@ -145,10 +145,10 @@ def test_dimensions_are_known_before_the_first_request(make: Make) -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"dimensions": 64}])
 def test_no_texts_are_no_rows_and_no_request(server: loopback.Server, make: Make, settings: dict[str, int]) -> None:
-    ours = make(**settings)
-    for found in (ours.embed_documents([]), ours.embed_queries([])):
-        assert found.shape == (0, settings.get("dimensions", 1024))
-        assert found.dtype == np.float32
+    embedder = make(**settings)
+    for vectors in (embedder.embed_documents([]), embedder.embed_queries([])):
+        assert vectors.shape == (0, settings.get("dimensions", 1024))
+        assert vectors.dtype == np.float32
     assert server.requests == []
 
 
@@ -158,10 +158,10 @@ async def test_no_texts_are_no_request_in_an_event_loop(server: loopback.Server,
 
 
 def test_texts_may_come_from_any_iterable(make: Make) -> None:
-    ours = make()
-    expected = ours.embed_documents(["a", "b"])
+    embedder = make()
+    expected = embedder.embed_documents(["a", "b"])
     for texts in (("a", "b"), iter(["a", "b"]), {"a": 1, "b": 2}.keys(), np.array(["a", "b"])):
-        np.testing.assert_array_equal(ours.embed_documents(texts), expected)
+        np.testing.assert_array_equal(embedder.embed_documents(texts), expected)
 
 
 def test_given_texts_are_not_changed(make: Make) -> None:
@@ -222,17 +222,19 @@ def test_an_unknown_model_warns_where_it_was_named(server: loopback.Server) -> N
 
 def test_an_unknown_model_gets_no_prompt(server: loopback.Server, make: Make) -> None:
     with pytest.warns(UnknownModelWarning):
-        ours = make("acme/embedder")
-    ours.embed_queries(["cats"])
+        embedder = make("acme/embedder")
+    embedder.embed_queries(["cats"])
     assert server.texts() == ["cats"]
 
 
 def test_an_explicit_profile_silences_the_warning_and_gives_the_prompt(server: loopback.Server, make: Make) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ours = make("acme/embedder", profile=ModelProfile(name="acme", query_prefix="query: ", document_prefix="doc: "))
-    ours.embed_queries(["cats"])
-    ours.embed_documents(["cats"])
+        embedder = make(
+            "acme/embedder", profile=ModelProfile(name="acme", query_prefix="query: ", document_prefix="doc: ")
+        )
+    embedder.embed_queries(["cats"])
+    embedder.embed_documents(["cats"])
     assert server.texts() == ["query: cats", "doc: cats"]
 
 
@@ -293,7 +295,7 @@ def test_the_fingerprint_does_not_change_with_anything_else(other: dict[str, Any
 
 def test_a_progress_bar_shows_on_request(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
-    make(show_progress=True, batch_size=4).embed_documents([f"text {at}" for at in range(10)])
+    make(show_progress=True, batch_size=4).embed_documents([f"text {position}" for position in range(10)])
     assert "10/10" in capsys.readouterr().err
 
 
@@ -328,20 +330,20 @@ def test_a_role_that_is_none_is_refused_rather_than_read_as_a_query(make: Make, 
 
 
 def test_another_embedder_with_other_options_shares_the_connection(server: loopback.Server, make: Make) -> None:
-    ours = make(max_concurrency=1)
-    small = ours.with_options(dimensions=64, instruction="Find pets")
+    embedder = make(max_concurrency=1)
+    small = embedder.with_options(dimensions=64, instruction="Find pets")
     small.embed_queries(["cats"])
-    assert ours.embed_documents(["cats"]).shape == (1, 1024)
+    assert embedder.embed_documents(["cats"]).shape == (1, 1024)
     assert small.embed_documents(["cats"]).shape == (1, 64)
     assert server.texts() == ["Instruct: Find pets\nQuery:cats", "cats", "cats"]
     assert server.connections == 1
 
 
 def test_a_size_that_a_server_was_asked_for_is_not_changed_afterwards(make: Make) -> None:
-    ours = make("text-embedding-3-small", dimensions=256)
-    assert ours.with_options(dimensions=256).dimensions == 256
+    embedder = make("text-embedding-3-small", dimensions=256)
+    assert embedder.with_options(dimensions=256).dimensions == 256
     with pytest.raises(InvalidInputError, match=r"`dimensions` is 512, but the server was asked for 256\."):
-        ours.with_options(dimensions=512)
+        embedder.with_options(dimensions=512)
 
 
 def test_a_served_embedder_describes_itself_without_a_request_or_the_key(server: loopback.Server, make: Make) -> None:

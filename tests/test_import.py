@@ -89,10 +89,10 @@ BLOCKED = """
 def test_a_missing_extra_names_the_command_that_installs_it(blocked: str, statement: str, extra: str) -> None:
     if blocked == "transformers":
         pytest.importorskip("torch", reason="torch is looked for first")
-    said = run(BLOCKED.format(blocked={blocked}, statement=statement))
-    assert said.startswith("MissingExtraError")
-    assert f"`{blocked}" in said
-    assert f"pip install 'qwen-embed-integrations[{extra}]'" in said
+    printed = run(BLOCKED.format(blocked={blocked}, statement=statement))
+    assert printed.startswith("MissingExtraError")
+    assert f"`{blocked}" in printed
+    assert f"pip install 'qwen-embed-integrations[{extra}]'" in printed
 
 
 def test_a_progress_bar_without_tqdm_names_the_command_that_installs_it() -> None:
@@ -100,8 +100,8 @@ def test_a_progress_bar_without_tqdm_names_the_command_that_installs_it() -> Non
         "from qwen_embed_integrations import Embedder; Embedder.served('text-embedding-3-small', "
         "base_url='http://127.0.0.1:9', show_progress=True).embed_documents(['a'])"
     )
-    said = run(BLOCKED.format(blocked={"tqdm"}, statement=statement))
-    assert said == "MissingExtraError `tqdm` is not installed. Run: pip install tqdm"
+    printed = run(BLOCKED.format(blocked={"tqdm"}, statement=statement))
+    assert printed == "MissingExtraError `tqdm` is not installed. Run: pip install tqdm"
 
 
 def test_the_core_imports_without_any_extra() -> None:

@@ -91,8 +91,8 @@ def test_a_method_takes_its_options_as_these_keywords_and_lists_none(
 )
 def test_a_class_has_every_option_with_its_default(kind: type[BaseModel], dataclass: type, left_out: set[str]) -> None:
     wanted = {option.name: option.default for option in dataclasses.fields(dataclass) if option.name not in left_out}
-    found = {option: kind.model_fields[field_of(kind, option)].default for option in wanted.keys() - ADDRESS}
-    assert found == {option: default for option, default in wanted.items() if option not in ADDRESS}
+    defaults = {option: kind.model_fields[field_of(kind, option)].default for option in wanted.keys() - ADDRESS}
+    assert defaults == {option: default for option, default in wanted.items() if option not in ADDRESS}
     assert ADDRESS & wanted.keys() <= kind.model_fields.keys()
     assert left_out.isdisjoint(kind.model_fields)
 

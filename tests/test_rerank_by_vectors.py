@@ -42,24 +42,24 @@ def make(server: loopback.Server) -> Iterator[Make]:
         return made[-1]
 
     yield one
-    for each in made:
-        each.close()
+    for embedder in made:
+        embedder.close()
 
 
 def cosines(embedder: Embedder, documents: list[str] = DOCUMENTS, instruction: str | None = None) -> np.ndarray:
     """Return what the embedder's own vectors say."""
-    found: np.ndarray = (
+    scores: np.ndarray = (
         embedder.embed_documents(documents) @ embedder.embed_queries([QUERY], instruction=instruction)[0]
     )
-    return found
+    return scores
 
 
 def test_scores_are_the_cosines_of_query_and_documents(make: Make) -> None:
     embedder = make()
     wanted = cosines(embedder)
     ranked = Reranker.over(embedder).rerank(QUERY, DOCUMENTS)
-    assert [each.index for each in ranked] == np.argsort(-wanted).tolist()
-    np.testing.assert_allclose([each.score for each in ranked], np.sort(wanted)[::-1], atol=1e-6)
+    assert [document.index for document in ranked] == np.argsort(-wanted).tolist()
+    np.testing.assert_allclose([document.score for document in ranked], np.sort(wanted)[::-1], atol=1e-6)
     assert isinstance(ranked[0], RankedDocument)
 
 
@@ -73,7 +73,7 @@ def test_fewer_dimensions_are_used_where_the_embedder_has_fewer(make: Make) -> N
     few = make(dimensions=2)
     assert few.embed_documents(["x"]).shape == (1, 2)
     ranked = Reranker.over(few).rerank(QUERY, DOCUMENTS)
-    np.testing.assert_allclose([each.score for each in ranked], np.sort(cosines(few))[::-1], atol=1e-6)
+    np.testing.assert_allclose([document.score for document in ranked], np.sort(cosines(few))[::-1], atol=1e-6)
 
 
 def test_the_query_gets_its_prompt_and_documents_get_theirs(server: loopback.Server, make: Make) -> None:
@@ -113,7 +113,7 @@ def test_no_documents_are_no_request(server: loopback.Server, make: Make) -> Non
 
 
 def test_a_document_that_equals_the_query_scores_one_at_most(make: Make) -> None:
-    texts = [f"text {at}" for at in range(40)]
+    texts = [f"text {position}" for position in range(40)]
     reranker = Reranker.over(make(profile=PLAIN))
     best = [reranker.rerank(text, [text])[0].score for text in texts]
     assert best == pytest.approx([1] * 40, abs=1e-6)
@@ -156,7 +156,7 @@ def test_a_document_too_long_is_called_a_document(server: loopback.Server, make:
     assert (caught.value.parameter, caught.value.positions) == ("documents", (4,))
     with pytest.warns(LongTextWarning, match="1 of 5 `documents`") as warned:
         Reranker.over(make()).rerank(QUERY, long)
-    assert [each.filename for each in warned] == [__file__]
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 async def test_a_query_too_long_is_called_a_query(server: loopback.Server, make: Make) -> None:
@@ -170,7 +170,7 @@ async def test_a_query_too_long_is_called_a_query(server: loopback.Server, make:
         for reranking in (Reranker.over(lax).rerank, Reranker.over(lax).arerank):
             with pytest.warns(LongTextWarning, match="1 of 1 `query`") as warned:
                 await settled(reranking("x " * 50, DOCUMENTS))
-            assert [each.filename for each in warned] == [__file__]
+            assert [warning.filename for warning in warned] == [__file__]
 
 
 async def settled(answer: Any) -> Any:

@@ -29,8 +29,8 @@ def make(reranker_server: loopback.Server) -> Iterator[Make]:
         return made[-1]
 
     yield one
-    for each in made:
-        each.close()
+    for reranker in made:
+        reranker.close()
 
 
 def test_documents_come_best_first_with_their_place_in_the_list(make: Make) -> None:
@@ -39,20 +39,20 @@ def test_documents_come_best_first_with_their_place_in_the_list(make: Make) -> N
 
 
 async def test_documents_come_best_first_in_an_event_loop(make: Make) -> None:
-    async with make() as ours:
-        assert [each.index for each in await ours.arerank("cats at night", DOCUMENTS)] == [1, 2, 0]
+    async with make() as reranker:
+        assert [document.index for document in await reranker.arerank("cats at night", DOCUMENTS)] == [1, 2, 0]
 
 
 def test_equal_scores_keep_the_given_order(make: Make) -> None:
     ranked = make(batch_size=2).rerank("cats", ["cats a", "dogs b", "cats c", "dogs d", "cats e"])
-    assert [each.index for each in ranked] == [0, 2, 4, 1, 3]
+    assert [document.index for document in ranked] == [0, 2, 4, 1, 3]
 
 
 def test_scores_that_differ_by_less_than_float32_tells_are_still_apart(
     reranker_server: loopback.Server, make: Make
 ) -> None:
     scores = [0.99999999, 0.999999999, 0.9999999999]
-    rows = [{"index": at, "score": score} for at, score in enumerate(scores)]
+    rows = [{"index": position, "score": score} for position, score in enumerate(scores)]
     reranker_server.reply(lambda request: (200, rows, {}) if request.method == "POST" else None)
     assert make().rerank("q", DOCUMENTS) == [(2, scores[2]), (1, scores[1]), (0, scores[0])]
 

@@ -12,16 +12,16 @@ from qwen_embed_integrations import vectors
 
 def test_base64_is_little_endian_float32() -> None:
     row = np.array([1.0, -2.5, 3e-8], "<f4")
-    found = vectors.decode(base64.b64encode(row.tobytes()).decode())
-    assert found.dtype == np.float32
-    assert found.dtype.isnative
-    np.testing.assert_array_equal(found, row)
+    vector = vectors.decode(base64.b64encode(row.tobytes()).decode())
+    assert vector.dtype == np.float32
+    assert vector.dtype.isnative
+    np.testing.assert_array_equal(vector, row)
 
 
 def test_numbers_become_float32() -> None:
-    found = vectors.decode([1, 2.5, -3e-8])
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, np.array([1, 2.5, -3e-8], np.float32))
+    vector = vectors.decode([1, 2.5, -3e-8])
+    assert vector.dtype == np.float32
+    np.testing.assert_array_equal(vector, np.array([1, 2.5, -3e-8], np.float32))
 
 
 def test_a_null_counts_as_nan() -> None:
@@ -45,9 +45,9 @@ def test_cutting_keeps_the_front_and_renormalises(dimensions: int | None) -> Non
     rows = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
     front = rows[:, :dimensions].astype(np.float64)
     expected = front / np.linalg.norm(front, axis=1, keepdims=True)
-    found = vectors.cut(rows, dimensions)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    vector = vectors.cut(rows, dimensions)
+    assert vector.dtype == np.float32
+    np.testing.assert_allclose(vector, expected, rtol=1e-6)
 
 
 def test_cutting_leaves_the_given_rows_alone() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PACKAGE = __name__.partition(".")[0]
-# Nobody's own code: what stands between the user's line and this package.
+# What stands between the user's line and this package.
 _LIBRARIES = frozenset({
     _PACKAGE, "asyncio", "concurrent", "contextlib", "functools", "langgraph", "pydantic", "tenacity", "threading",
     "tqdm", "uvloop", "wrapt",

@@ -266,7 +266,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
         return collector.lists()
 
     def embed_batches(self, texts: Iterable[str], role: Role, *, instruction: str | None = None) -> Iterator[Batch]:
-        """Embed texts for what computes with vectors as they come.
+        """Embed texts for code that computes with vectors as they come.
 
         Args:
             texts: The texts.
@@ -286,7 +286,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
     async def aembed_batches(
         self, texts: Iterable[str], role: Role, *, instruction: str | None = None
     ) -> AsyncGenerator[Batch, None]:
-        """Embed texts for what computes with vectors as they come; see `embed_batches`."""
+        """Embed texts for code that computes with vectors as they come; see `embed_batches`."""
         async with aclosing(self._engine.aembed(self._prompts(texts, role, instruction))) as batches:
             async for batch in batches:
                 self._count(batch)
@@ -330,15 +330,15 @@ class Embedder(OverEngine["EmbeddingEngine"]):
                     collector.add(batch)
 
     def _finish(self, rows: Float32) -> Float32:
-        wanted = self._dimensions
-        if wanted is not None and rows.shape[1] < wanted:
+        size = self._dimensions
+        if size is not None and rows.shape[1] < size:
             raise InvalidInputError(
-                f"`dimensions` is {wanted}, but {self.profile.name} gives vectors of {rows.shape[1]}. Ask for less.",
+                f"`dimensions` is {size}, but {self.profile.name} gives vectors of {rows.shape[1]}. Ask for less.",
                 parameter="dimensions",
             )
-        finished = vectors.cut(rows, wanted)
+        finished = vectors.cut(rows, size)
         if len(vectors.unusable(finished)):
-            raise ModelOutputError(f"The first {wanted} values of a vector are all zero: no direction is left of it.")
+            raise ModelOutputError(f"The first {size} values of a vector are all zero: no direction is left of it.")
         return finished
 
     def __repr__(self) -> str:
@@ -346,7 +346,7 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
 
 class _Prompted(Sequence[str]):
-    """Texts behind a prompt, put together when they are asked for: all at once, they would be in memory twice."""
+    """Texts with their prompt, joined when they are read: joined at once, they would be in memory twice."""
 
     def __init__(self, prefix: str, texts: Sequence[str]) -> None:
         self._prefix = prefix

@@ -1,4 +1,4 @@
-"""What every engine answers, and what Embedder and Reranker share over one."""
+"""The interface of engines, and what Embedder and Reranker share over one."""
 
 from __future__ import annotations
 

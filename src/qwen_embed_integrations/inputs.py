@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_long_text(long_text: str) -> None:
-    """Refuse a `long_text` that means nothing.
+    """Refuse an unknown value of `long_text`.
 
     Raises:
         InvalidInputError: If it is neither `"truncate"` nor `"error"`.
@@ -22,20 +22,20 @@ def check_long_text(long_text: str) -> None:
         )
 
 
-def check_whole_number(value: object, *, parameter: str, least: int) -> None:
-    """Refuse what is no whole number, or too small.
+def check_whole_number(value: object, *, parameter: str, minimum: int) -> None:
+    """Refuse a value that is not a whole number, or is too small.
 
     Raises:
-        InvalidInputError: Naming the parameter and the least it may be.
+        InvalidInputError: Naming the parameter and the smallest value.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InvalidInputError(
-            f"`{parameter}` is {value!r}; it must be a whole number of at least {least}.", parameter=parameter
+            f"`{parameter}` is {value!r}; it must be a whole number of at least {minimum}.", parameter=parameter
         )
 
 
 def check_name(value: object, *, parameter: str) -> None:
-    """Refuse what is no string, or blank, where one is needed.
+    """Refuse a name that is not a string, or is blank.
 
     Raises:
         InvalidInputError: Naming the parameter.
@@ -45,7 +45,7 @@ def check_name(value: object, *, parameter: str) -> None:
 
 
 def check_instruction(instruction: object) -> None:
-    """Refuse an instruction that is no string.
+    """Refuse an instruction that is not a string.
 
     Raises:
         InvalidInputError: If it is neither a string nor None.
@@ -58,7 +58,7 @@ def check_instruction(instruction: object) -> None:
 
 
 def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
-    """Refuse what is no text, before anything is computed or sent.
+    """Refuse texts that cannot be used, before anything is computed or sent.
 
     Args:
         texts: The texts.
@@ -68,7 +68,7 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
         The same texts in a list.
 
     Raises:
-        InvalidInputError: If `texts` is a single string, or holds something else than text, or blank text.
+        InvalidInputError: If `texts` is a single string, or holds anything but strings, or blank text.
     """
     if isinstance(texts, str):
         raise InvalidInputError(f"`{parameter}` is one string; pass a list of strings.", parameter=parameter)
@@ -78,15 +78,15 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
         raise InvalidInputError(
             f"`{parameter}` is {type(texts).__name__}; pass a list of strings.", parameter=parameter
         ) from error
-    wrong = [at for at, text in enumerate(listed) if not isinstance(text, str)]
+    wrong = [position for position, text in enumerate(listed) if not isinstance(text, str)]
     if wrong:
-        kinds = ", ".join(sorted({type(listed[at]).__name__ for at in wrong}))
+        kinds = ", ".join(sorted({type(listed[position]).__name__ for position in wrong}))
         raise InvalidInputError(
             f"`{parameter}` must hold strings; found {kinds} at {name_positions(wrong)}.",
             parameter=parameter,
             positions=wrong,
         )
-    blank = [at for at, text in enumerate(listed) if not text.strip()]
+    blank = [position for position, text in enumerate(listed) if not text.strip()]
     if blank:
         raise InvalidInputError(
             f"`{parameter}` holds blank text at {name_positions(blank)}. Nothing was sent; drop these texts: a blank "
@@ -94,7 +94,7 @@ def check_texts(texts: Iterable[str], *, parameter: str) -> list[str]:
             parameter=parameter,
             positions=blank,
         )
-    broken = [at for at, text in enumerate(listed) if not _is_unicode(text)]
+    broken = [position for position, text in enumerate(listed) if not _is_unicode(text)]
     if broken:
         raise InvalidInputError(
             f"`{parameter}` holds text with lone surrogates at {name_positions(broken)}, which cannot be sent. It was "

@@ -27,7 +27,7 @@ EncodingFormat = Literal["auto", "base64", "float"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServedOptions:
-    """How a model behind HTTP is reached and asked.
+    """How a model behind HTTP is reached and called.
 
     Raises:
         InvalidInputError: If a value cannot be used, naming the option.
@@ -58,9 +58,9 @@ class ServedOptions:
     """Show a progress bar (needs tqdm)."""
 
     def __post_init__(self) -> None:
-        check_whole_number(self.batch_size, parameter="batch_size", least=1)
-        check_whole_number(self.max_concurrency, parameter="max_concurrency", least=1)
-        check_whole_number(self.max_retries, parameter="max_retries", least=0)
+        check_whole_number(self.batch_size, parameter="batch_size", minimum=1)
+        check_whole_number(self.max_concurrency, parameter="max_concurrency", minimum=1)
+        check_whole_number(self.max_retries, parameter="max_retries", minimum=0)
         check_long_text(self.long_text)
         if (
             isinstance(self.timeout, bool)
@@ -91,7 +91,7 @@ class ServedKeywords(TypedDict, total=False):
 
 
 class ServedEmbeddingKeywords(ServedKeywords, total=False):
-    """The same, with what only embeddings have."""
+    """The same, with the options that only embeddings have."""
 
     encoding_format: EncodingFormat
 
@@ -121,7 +121,7 @@ class LocalOptions:
     def __post_init__(self) -> None:
         check_long_text(self.long_text)
         if self.token_budget is not None:
-            check_whole_number(self.token_budget, parameter="token_budget", least=1)
+            check_whole_number(self.token_budget, parameter="token_budget", minimum=1)
 
 
 class LocalKeywords(TypedDict, total=False):
@@ -140,7 +140,7 @@ def check_keywords(method: Callable[..., Any], options: Mapping[str, object], kn
 
     Args:
         method: What was called, for the message.
-        options: What it was given beside the parameters it names.
+        options: What it was given besides the parameters it names.
         known: The TypedDict of the options it takes.
 
     Raises:

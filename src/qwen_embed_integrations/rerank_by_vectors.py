@@ -1,4 +1,4 @@
-"""An embedding model as a reranker: what a smaller one found, ordered by the vectors of a better one."""
+"""An embedding model as a reranker: candidates of a smaller model, ordered by the vectors of a better one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.vectors import Floats
 
 
-class SecondStageEngine:
+class VectorRerankEngine:
     """Scores documents by the cosine of their vectors with the query's.
 
     Args:
-        embedder: Stays its owner's: closing this does not close it.
+        embedder: Stays open when this is closed.
     """
 
     def __init__(self, embedder: Embedder) -> None:

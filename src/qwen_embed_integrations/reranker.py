@@ -13,7 +13,7 @@ from qwen_embed_integrations.extras import require_local
 from qwen_embed_integrations.inputs import check_instruction, check_name, check_texts, check_whole_number
 from qwen_embed_integrations.options import LocalKeywords, LocalOptions, ServedKeywords, ServedOptions, check_keywords
 from qwen_embed_integrations.profiles import ModelProfile, RerankProfile, profile_for
-from qwen_embed_integrations.rerank_by_vectors import SecondStageEngine
+from qwen_embed_integrations.rerank_by_vectors import VectorRerankEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,11 +138,11 @@ class Reranker(OverEngine["RerankEngine"]):
     def over(cls, embedder: Embedder, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:
         """Rerank with an embedding model: by the cosine of the query's vector and each document's.
 
-        A second stage for what a smaller model found, or fewer dimensions, or words alone. No text is read together
-        with another, so a reranker of the same size does better.
+        A second stage for the candidates of a smaller model, of fewer dimensions, or of words alone. No text is read
+        together with another, so a reranker of the same size does better.
 
         Args:
-            embedder: Embeds the query as a query and the documents as documents, anew in each call. It stays the
+            embedder: Embeds the query as a query and the documents as documents, again in each call. It stays the
                 caller's: closing the reranker does not close it.
             instruction: Replaces the embedder's instruction for queries.
             show_progress: Show a progress bar (needs tqdm).
@@ -167,7 +167,7 @@ class Reranker(OverEngine["RerankEngine"]):
             body="{instruction}{query}{document}",
             max_tokens=embedder.profile.max_tokens,
         )
-        return cls(SecondStageEngine(embedder), profile, instruction=instruction, show_progress=show_progress)
+        return cls(VectorRerankEngine(embedder), profile, instruction=instruction, show_progress=show_progress)
 
     def with_options(self, *, instruction: str | None = None, show_progress: bool = False) -> Reranker:
         """Make another reranker over the same loaded model or connection.
@@ -242,7 +242,7 @@ class Reranker(OverEngine["RerankEngine"]):
         check_texts([query], parameter="query")
         texts = check_texts(documents, parameter="documents")
         if top_n is not None:
-            check_whole_number(top_n, parameter="top_n", least=1)
+            check_whole_number(top_n, parameter="top_n", minimum=1)
         chosen = _choose(self.profile, self.instruction if instruction is None else instruction)
         collector = Collector(
             len(texts),
@@ -255,7 +255,7 @@ class Reranker(OverEngine["RerankEngine"]):
 
     def _count(self, batch: Batch) -> None:
         # An embedder that reranks has counted already.
-        if not isinstance(self._engine, SecondStageEngine):
+        if not isinstance(self._engine, VectorRerankEngine):
             super()._count(batch)
 
     def __repr__(self) -> str:

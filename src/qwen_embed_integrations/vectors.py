@@ -21,7 +21,7 @@ _LITTLE_ENDIAN_FLOAT32 = np.dtype("<f4")
 
 
 def decode(values: str | Sequence[float]) -> Float32:
-    """Read one vector as servers write it, whatever was asked for.
+    """Read one vector as servers write it, whatever format was requested.
 
     Args:
         values: base64 of little-endian float32, or numbers. A null counts as NaN.

@@ -48,8 +48,8 @@ def closing_all(kind: type[T], **defaults: Any) -> Iterator[Callable[..., T]]:
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for instance in made:
+        instance.close()
 
 
 @pytest.fixture

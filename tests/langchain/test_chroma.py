@@ -51,8 +51,8 @@ def test_a_store_opened_again_finds_what_was_added(
     open_store(embeddings).add_texts(TEXTS)
     # A document's own vector is the only one near it: the loopback server's vectors are random.
     vector = embeddings.embed_documents(["text 7"])[0]
-    (found,) = open_store(embeddings).similarity_search_by_vector(vector, k=1)
-    assert found.page_content == "text 7"
+    (results,) = open_store(embeddings).similarity_search_by_vector(vector, k=1)
+    assert results.page_content == "text 7"
 
 
 def test_a_store_is_reranked(
@@ -63,5 +63,5 @@ def test_a_store_is_reranked(
     store = open_store(served())
     store.add_texts(TEXTS, ids=[f"id-{number}" for number in range(32)])
     retriever = RerankRetriever(retriever=store.as_retriever(search_kwargs={"k": 32}), reranker=served_rerank(), k=1)
-    (found,) = retriever.invoke("text 7")
-    assert (found.page_content, found.id) == ("text 7", "id-7")
+    (results,) = retriever.invoke("text 7")
+    assert (results.page_content, results.id) == ("text 7", "id-7")

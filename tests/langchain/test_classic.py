@@ -25,15 +25,15 @@ async def test_it_compresses_in_a_contextual_compression_retriever(
         base_retriever=InMemoryVectorStore.from_documents(documents, served()).as_retriever(),
         base_compressor=served_rerank(top_n=2),
     )
-    found = retriever.invoke(QUERY)
-    assert [document.id for document in found] == ["b", "a"]
-    assert await retriever.ainvoke(QUERY) == found
+    results = retriever.invoke(QUERY)
+    assert [document.id for document in results] == ["b", "a"]
+    assert await retriever.ainvoke(QUERY) == results
 
 
 async def test_it_compresses_in_a_pipeline(
     served_rerank: Callable[..., ServedRerank], documents: list[Document]
 ) -> None:
     pipeline = compressors.DocumentCompressorPipeline(transformers=[served_rerank(), served_rerank(top_n=1)])
-    found = pipeline.compress_documents(documents, QUERY)
-    assert [document.id for document in found] == ["b"]
-    assert await pipeline.acompress_documents(documents, QUERY) == found
+    results = pipeline.compress_documents(documents, QUERY)
+    assert [document.id for document in results] == ["b"]
+    assert await pipeline.acompress_documents(documents, QUERY) == results

@@ -29,12 +29,12 @@ async def test_documents_come_in_the_order_of_their_cosines(served: Served, docu
     rerank = EmbeddingRerank(embeddings=embeddings)
     vectors = embeddings.embedder.embed_documents([document.page_content for document in documents])
     wanted = vectors @ embeddings.embedder.embed_queries([QUERY])[0]
-    found = rerank.compress_documents(documents, QUERY)
-    assert [document.id for document in found] == [documents[at].id for at in (-wanted).argsort()]
-    assert [document.metadata["relevance_score"] for document in found] == pytest.approx(
+    results = rerank.compress_documents(documents, QUERY)
+    assert [document.id for document in results] == [documents[position].id for position in (-wanted).argsort()]
+    assert [document.metadata["relevance_score"] for document in results] == pytest.approx(
         sorted(wanted.tolist(), reverse=True), abs=1e-6
     )
-    assert await rerank.acompress_documents(documents, QUERY) == found
+    assert await rerank.acompress_documents(documents, QUERY) == results
 
 
 def test_it_reranks_for_the_retriever(served: Served, documents: list[Document]) -> None:
@@ -43,8 +43,8 @@ def test_it_reranks_for_the_retriever(served: Served, documents: list[Document])
     store = InMemoryVectorStore(served(dimensions=64))
     store.add_documents(documents)
     rerank = EmbeddingRerank(embeddings=served())
-    found = RerankRetriever(retriever=store.as_retriever(), reranker=rerank, k=2).invoke(QUERY)
-    assert [document.id for document in found] == [
+    results = RerankRetriever(retriever=store.as_retriever(), reranker=rerank, k=2).invoke(QUERY)
+    assert [document.id for document in results] == [
         document.id for document in rerank.compress_documents(documents, QUERY, top_n=2)
     ]
 

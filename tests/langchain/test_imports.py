@@ -26,9 +26,9 @@ try:
 except ImportError as error:
     print(type(error).__name__, error)
 """
-    said = _python(script)
-    assert said.startswith("MissingExtraError")
-    assert "pip install 'qwen-embed-integrations[langchain]'" in said
+    printed = _python(script)
+    assert printed.startswith("MissingExtraError")
+    assert "pip install 'qwen-embed-integrations[langchain]'" in printed
 
 
 def test_importing_loads_no_model_framework() -> None:

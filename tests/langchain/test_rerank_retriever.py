@@ -43,9 +43,9 @@ def _contents(documents: list[Document]) -> list[str]:
 
 
 def test_candidates_are_reranked_and_cut_to_k(candidates: BaseRetriever, served_rerank: Rerank) -> None:
-    found = RerankRetriever(retriever=candidates, reranker=served_rerank(), k=1).invoke(QUERY)
-    assert _contents(found) == ["cats sleep"]
-    assert found[0].metadata["relevance_score"] == 1.0
+    results = RerankRetriever(retriever=candidates, reranker=served_rerank(), k=1).invoke(QUERY)
+    assert _contents(results) == ["cats sleep"]
+    assert results[0].metadata["relevance_score"] == 1.0
 
 
 async def test_async_gives_the_same_documents(candidates: BaseRetriever, served_rerank: Rerank) -> None:

@@ -23,8 +23,8 @@ def _contents(documents: list[Document]) -> list[str]:
 
 
 def test_documents_come_back_best_first(served_rerank: Rerank, documents: list[Document]) -> None:
-    found = served_rerank().compress_documents(documents, QUERY)
-    assert [document.id for document in found] == ["b", "a", "c"]
+    results = served_rerank().compress_documents(documents, QUERY)
+    assert [document.id for document in results] == ["b", "a", "c"]
 
 
 async def test_documents_come_back_best_first_in_async(served_rerank: Rerank, documents: list[Document]) -> None:
@@ -33,8 +33,8 @@ async def test_documents_come_back_best_first_in_async(served_rerank: Rerank, do
 
 
 def test_scores_are_written_into_the_metadata(served_rerank: Rerank, documents: list[Document]) -> None:
-    found = served_rerank().compress_documents(documents, QUERY)
-    assert [document.metadata["relevance_score"] for document in found] == [1.0, 0.5, 0.0]
+    results = served_rerank().compress_documents(documents, QUERY)
+    assert [document.metadata["relevance_score"] for document in results] == [1.0, 0.5, 0.0]
 
 
 def test_ids_types_and_all_metadata_are_kept(served_rerank: Rerank) -> None:
@@ -42,15 +42,15 @@ def test_ids_types_and_all_metadata_are_kept(served_rerank: Rerank) -> None:
         number: int = 0
 
     page = Page(page_content="cats sleep", metadata={"nested": {"deep": [1, 2]}}, id="p7", number=7)
-    (found,) = served_rerank().compress_documents([page], QUERY)
-    assert isinstance(found, Page)
-    assert (found.id, found.number, found.metadata["nested"]) == ("p7", 7, {"deep": [1, 2]})
+    (results,) = served_rerank().compress_documents([page], QUERY)
+    assert isinstance(results, Page)
+    assert (results.id, results.number, results.metadata["nested"]) == ("p7", 7, {"deep": [1, 2]})
 
 
 def test_the_documents_given_are_left_alone(served_rerank: Rerank, documents: list[Document]) -> None:
     before = [document.model_copy(deep=True) for document in documents]
-    found = served_rerank().compress_documents(documents, QUERY)
-    for document in found:
+    results = served_rerank().compress_documents(documents, QUERY)
+    for document in results:
         document.metadata["tags"].append("changed")
     assert documents == before
 
@@ -60,8 +60,8 @@ def test_top_n_limits_what_comes_back(served_rerank: Rerank, documents: list[Doc
 
 
 def test_documents_under_the_threshold_are_left_out(served_rerank: Rerank, documents: list[Document]) -> None:
-    found = served_rerank(score_threshold=0.5).compress_documents(documents, QUERY)
-    assert [document.id for document in found] == ["b", "a"]
+    results = served_rerank(score_threshold=0.5).compress_documents(documents, QUERY)
+    assert [document.id for document in results] == ["b", "a"]
 
 
 def test_no_documents_need_no_request(served_rerank: Rerank, reranker_server: Server) -> None:
@@ -87,16 +87,20 @@ def test_replies_of_other_servers_are_read_too(served_rerank: Rerank, reranker_s
         if not request.path.endswith("/rerank"):
             return 404, {}, {}
         count = len(request.body["documents"])
-        return 200, {"results": [{"index": at, "relevance_score": at / 10} for at in range(count)]}, {}
+        return (
+            200,
+            {"results": [{"index": position, "relevance_score": position / 10} for position in range(count)]},
+            {},
+        )
 
     reranker_server.reply(cohere)
-    found = served_rerank(dialect="cohere").compress_documents([Document("a"), Document("b")], QUERY)
-    assert _contents(found) == ["b", "a"]
+    results = served_rerank(dialect="cohere").compress_documents([Document("a"), Document("b")], QUERY)
+    assert _contents(results) == ["b", "a"]
 
 
 def test_rerank_takes_texts_and_gives_positions_and_scores(served_rerank: Rerank) -> None:
     ranked = served_rerank().rerank(["dogs bark", "cats sleep"], QUERY)
-    assert [(each.index, each.score) for each in ranked] == [(1, 0.5), (0, 0.0)]
+    assert [(ranked_document.index, ranked_document.score) for ranked_document in ranked] == [(1, 0.5), (0, 0.0)]
 
 
 async def test_rerank_takes_top_n_and_instruction_for_one_call(
@@ -111,8 +115,8 @@ async def test_rerank_takes_top_n_and_instruction_for_one_call(
 def test_many_documents_go_in_requests_side_by_side(served_rerank: Rerank, reranker_server: Server) -> None:
     reranker_server.latency = 0.05
     documents = [Document(f"cats {number}") for number in range(8)]
-    found = served_rerank(batch_size=2, max_concurrency=3).compress_documents(documents, QUERY)
-    assert len(found) == 8
+    results = served_rerank(batch_size=2, max_concurrency=3).compress_documents(documents, QUERY)
+    assert len(results) == 8
     assert 1 < reranker_server.max_in_flight <= 3
 
 

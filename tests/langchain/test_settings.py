@@ -107,18 +107,18 @@ def test_a_dump_loads_back_without_its_secret(kind: type) -> None:
 class Fixed(BaseRetriever):
     """A retriever that serialises, as those of vector stores in memory do not."""
 
-    found: list[str]
+    texts: list[str]
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
         return True
 
     def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:  # noqa: ARG002 the framework's signature
-        return [Document(each) for each in self.found]
+        return [Document(text) for text in self.texts]
 
 
 def test_a_rerank_retriever_loads_back_with_its_secret() -> None:
-    made = RerankRetriever(retriever=Fixed(found=["a"]), reranker=_make(ServedRerank, default_headers=None), k=1)
+    made = RerankRetriever(retriever=Fixed(texts=["a"]), reranker=_make(ServedRerank, default_headers=None), k=1)
     dumped = json.loads(json.dumps(dumpd(made)))
     assert "sk-secret" not in json.dumps(dumped)
     loaded = _load(dumped, RerankRetriever, ServedRerank, Fixed, secrets_map={"QWEN_EMBED_API_KEY": "sk-secret"})

@@ -27,7 +27,7 @@ class Recorder(BaseCallbackHandler):
         self.events: list[tuple[str, str | None]] = []
         self.names: dict[UUID, str] = {}
         self.parents: dict[str, UUID | None] = {}
-        self.found: dict[str, Sequence[Document]] = {}
+        self.results: dict[str, Sequence[Document]] = {}
 
     def on_retriever_start(
         self, _serialized: Any, _query: str, *, run_id: UUID, parent_run_id: UUID | None = None, **options: Any
@@ -37,7 +37,7 @@ class Recorder(BaseCallbackHandler):
         self.events.append(("start", options["name"]))
 
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **_: Any) -> None:
-        self.found[self.names[run_id]] = documents
+        self.results[self.names[run_id]] = documents
         self.events.append(("end", self.names[run_id]))
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -70,17 +70,17 @@ class Fixed(BaseRetriever):
 
 def test_reranking_is_a_run_that_ends_with_its_documents(served_rerank: Rerank, documents: list[Document]) -> None:
     recorder = Recorder()
-    found = served_rerank().compress_documents(documents, "cats", callbacks=[recorder])
+    results = served_rerank().compress_documents(documents, "cats", callbacks=[recorder])
     assert recorder.events == [("start", "ServedRerank"), ("end", "ServedRerank")]
-    assert recorder.found["ServedRerank"] == found
+    assert recorder.results["ServedRerank"] == results
 
 
 async def test_async_reranking_is_a_run_that_ends_with_its_documents(
     served_rerank: Rerank, documents: list[Document]
 ) -> None:
     recorder = AsyncRecorder()
-    found = await served_rerank().acompress_documents(documents, "cats", callbacks=[recorder])
-    assert recorder.ended == [found]
+    results = await served_rerank().acompress_documents(documents, "cats", callbacks=[recorder])
+    assert recorder.ended == [results]
 
 
 def test_a_failed_rerank_is_a_failed_run(served_rerank: Rerank) -> None:

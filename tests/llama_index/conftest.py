@@ -39,8 +39,8 @@ def served(server: loopback.Server) -> Iterator[Callable[..., ServedEmbedding]]:
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for instance in made:
+        instance.close()
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def reranking(reranker_server: loopback.Server) -> Iterator[Callable[..., Served
         return made[-1]
 
     yield make
-    for each in made:
-        each.close()
+    for instance in made:
+        instance.close()
 
 
 class Turnstile:

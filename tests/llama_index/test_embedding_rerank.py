@@ -29,25 +29,27 @@ KEY = "sk-very-secret"
 
 
 def nodes() -> list[NodeWithScore]:
-    return [NodeWithScore(node=TextNode(text=text, id_=str(at)), score=0.5) for at, text in enumerate(TEXTS)]
+    return [
+        NodeWithScore(node=TextNode(text=text, id_=str(position)), score=0.5) for position, text in enumerate(TEXTS)
+    ]
 
 
 async def test_nodes_come_in_the_order_of_their_cosines(served: Served) -> None:
     embedding = served()
     wanted = embedding.embedder.embed_documents(TEXTS) @ embedding.embedder.embed_queries([QUERY])[0]
     rerank = EmbeddingRerank(embedding)
-    for found in (
+    for results in (
         rerank.postprocess_nodes(nodes(), query_str=QUERY),
         await rerank.apostprocess_nodes(nodes(), query_str=QUERY),
     ):
-        assert [int(node.node_id) for node in found] == (-wanted).argsort().tolist()
-        assert [node.score for node in found] == pytest.approx(sorted(wanted.tolist(), reverse=True), abs=1e-6)
-        assert {node.retrieval_score for node in found} == {0.5}
+        assert [int(node.node_id) for node in results] == (-wanted).argsort().tolist()
+        assert [node.score for node in results] == pytest.approx(sorted(wanted.tolist(), reverse=True), abs=1e-6)
+        assert {node.retrieval_score for node in results} == {0.5}
 
 
 def test_a_model_in_this_process_is_a_second_stage_too(local: LocalEmbedding) -> None:
-    found = EmbeddingRerank(local, top_n=1).postprocess_nodes(nodes(), query_str=QUERY)
-    assert [node.text for node in found] == ["a whale in the sea"]
+    results = EmbeddingRerank(local, top_n=1).postprocess_nodes(nodes(), query_str=QUERY)
+    assert [node.text for node in results] == ["a whale in the sea"]
 
 
 def test_settings_of_any_reranker_hold(served: Served, server: loopback.Server) -> None:

@@ -97,7 +97,7 @@ async def test_observers_are_told_the_settings_and_no_secret(served: Served, eve
 
 
 def nodes(*texts: str) -> list[NodeWithScore]:
-    return [NodeWithScore(node=TextNode(text=each), score=0.5) for each in texts]
+    return [NodeWithScore(node=TextNode(text=event), score=0.5) for event in texts]
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

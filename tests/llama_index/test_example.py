@@ -27,10 +27,10 @@ def run(*arguments: str) -> str:
 
 @pytest.mark.usefixtures("minilm")
 def test_it_runs_offline_and_finds_the_answer() -> None:
-    said = run("How do I merge several sorted inputs?", "--top-k", "2")
-    best, asked = said.split("2. ")
+    printed = run("How do I merge several sorted inputs?", "--top-k", "2")
+    best, question = printed.split("2. ")
     assert "1. heapq.merge" in best
-    assert "Query: How do I merge several sorted inputs?" in asked
+    assert "Query: How do I merge several sorted inputs?" in question
 
 
 def test_it_runs_against_servers_and_keeps_its_index(

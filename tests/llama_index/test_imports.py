@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import qwen_embed_integrations.llama_index as ours
+import qwen_embed_integrations.llama_index as names
 
 
 def run(code: str) -> str:
@@ -11,7 +11,7 @@ def run(code: str) -> str:
 
 
 def test_a_missing_llama_index_names_the_pip_command() -> None:
-    said = run(
+    printed = run(
         "import sys\n"
         "sys.modules['llama_index.core'] = None\n"
         "try:\n"
@@ -19,20 +19,20 @@ def test_a_missing_llama_index_names_the_pip_command() -> None:
         "except ImportError as error:\n"
         "    print(type(error).__name__, error)\n"
     )
-    assert said.startswith("MissingExtraError")
-    assert "pip install 'qwen-embed-integrations[llama-index]'" in said
+    assert printed.startswith("MissingExtraError")
+    assert "pip install 'qwen-embed-integrations[llama-index]'" in printed
 
 
 def test_served_classes_load_no_torch() -> None:
-    said = run(
+    printed = run(
         "import sys\n"
         "from qwen_embed_integrations.llama_index import ServedEmbedding\n"
         "ServedEmbedding('Qwen/Qwen3-Embedding-0.6B', base_url='http://localhost:1/v1')\n"
         "print([name for name in ('torch', 'transformers', 'langchain_core') if name in sys.modules])\n"
     )
-    assert said.strip() == "[]"
+    assert printed.strip() == "[]"
 
 
 def test_all_names_are_there_and_sorted() -> None:
-    assert ours.__all__ == sorted(ours.__all__)
-    assert all(hasattr(ours, name) for name in ours.__all__)
+    assert names.__all__ == sorted(names.__all__)
+    assert all(hasattr(names, name) for name in names.__all__)

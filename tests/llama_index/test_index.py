@@ -58,9 +58,9 @@ def build(embedding: LocalEmbedding | ServedEmbedding, chroma: chromadb.Collecti
 
 async def test_questions_find_their_facts_in_chroma(local: LocalEmbedding, chroma: chromadb.Collection) -> None:
     retriever = build(local, chroma).as_retriever(similarity_top_k=1)
-    found = {question: retriever.retrieve(question)[0].node.ref_doc_id for question in QUESTIONS}
+    results = {question: retriever.retrieve(question)[0].node.ref_doc_id for question in QUESTIONS}
     afound = {question: (await retriever.aretrieve(question))[0].node.ref_doc_id for question in QUESTIONS}
-    assert found == afound == QUESTIONS
+    assert results == afound == QUESTIONS
 
 
 async def test_a_query_engine_answers_from_what_was_found(local: LocalEmbedding, chroma: chromadb.Collection) -> None:
@@ -76,8 +76,8 @@ def test_an_index_can_be_opened_again(local: LocalEmbedding, chroma: chromadb.Co
     build(local, chroma)
     store = ChromaVectorStore(chroma_collection=chroma)
     again = VectorStoreIndex.from_vector_store(store, embed_model=local)
-    (found,) = again.as_retriever(similarity_top_k=1).retrieve("Who made it possible to print books?")
-    assert found.node.ref_doc_id == "printing"
+    (results,) = again.as_retriever(similarity_top_k=1).retrieve("Who made it possible to print books?")
+    assert results.node.ref_doc_id == "printing"
 
 
 @pytest.fixture

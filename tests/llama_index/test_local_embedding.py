@@ -48,9 +48,9 @@ async def test_async_gives_what_sync_gives(local: LocalEmbedding) -> None:
 
 
 async def test_callers_at_once_get_their_own_vectors(local: LocalEmbedding) -> None:
-    found = await asyncio.gather(*(local.aget_text_embedding(TEXTS[at % 3]) for at in range(24)))
+    rows = await asyncio.gather(*(local.aget_text_embedding(TEXTS[position % 3]) for position in range(24)))
     expected = local.get_text_embedding_batch(TEXTS)
-    np.testing.assert_allclose(found, [expected[at % 3] for at in range(24)], atol=1e-5)
+    np.testing.assert_allclose(rows, [expected[position % 3] for position in range(24)], atol=1e-5)
 
 
 def test_every_event_loop_can_use_the_same_object(local: LocalEmbedding) -> None:

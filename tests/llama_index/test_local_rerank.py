@@ -45,19 +45,21 @@ def rerank(cross_encoder: Path) -> LocalRerank:
 
 
 def nodes() -> list[NodeWithScore]:
-    return [NodeWithScore(node=TextNode(text=text, id_=str(at)), score=0.5) for at, text in enumerate(TEXTS)]
+    return [
+        NodeWithScore(node=TextNode(text=text, id_=str(position)), score=0.5) for position, text in enumerate(TEXTS)
+    ]
 
 
 async def test_scores_and_order_are_the_rerankers(rerank: LocalRerank, cross_encoder: Path) -> None:
     core = Reranker.local(cross_encoder, device="cpu", dtype="float32")
     expected = core.rerank("blue whale", TEXTS)
-    for found in (
+    for results in (
         rerank.postprocess_nodes(nodes(), query_str="blue whale"),
         await rerank.apostprocess_nodes(nodes(), query_str="blue whale"),
     ):
-        assert [int(node.node_id) for node in found] == [each.index for each in expected]
-        assert [node.score for node in found] == pytest.approx([each.score for each in expected], abs=1e-5)
-    assert len({round(each.score, 4) for each in expected}) == len(TEXTS)
+        assert [int(node.node_id) for node in results] == [document.index for document in expected]
+        assert [node.score for node in results] == pytest.approx([document.score for document in expected], abs=1e-5)
+    assert len({round(document.score, 4) for document in expected}) == len(TEXTS)
 
 
 def test_what_was_given_is_not_changed(rerank: LocalRerank) -> None:
@@ -72,8 +74,8 @@ def test_it_comes_back_from_its_dict_and_its_pickle(rerank: LocalRerank) -> None
     unpickled = pickle.loads(pickle.dumps(rerank))  # noqa: S301 its own
     rebuilt = LocalRerank.from_dict(rerank.to_dict(), device="cpu", dtype="float32")
     for again in (unpickled, rebuilt):
-        found = again.postprocess_nodes(nodes(), query_str="blue whale")
-        assert [node.score for node in found] == pytest.approx([node.score for node in expected], abs=1e-5)
+        results = again.postprocess_nodes(nodes(), query_str="blue whale")
+        assert [node.score for node in results] == pytest.approx([node.score for node in expected], abs=1e-5)
 
 
 def test_an_embedding_model_is_refused_on_construction(minilm: Path) -> None:

@@ -21,17 +21,19 @@ if TYPE_CHECKING:
 def nodes() -> list[NodeWithScore]:
     texts = ["the sea is blue", "grass is green", "a blue whale in the blue sea", "nothing here"]
     return [
-        NodeWithScore(node=TextNode(text=text, id_=f"node-{at}", metadata={"page": at}), score=0.9 - at / 10)
-        for at, text in enumerate(texts)
+        NodeWithScore(
+            node=TextNode(text=text, id_=f"node-{position}", metadata={"page": position}), score=0.9 - position / 10
+        )
+        for position, text in enumerate(texts)
     ]
 
 
 async def test_the_best_come_first(reranking: Reranking) -> None:
     rerank = reranking()
-    found = rerank.postprocess_nodes(nodes(), query_str="blue whale sea")
-    assert [node.node_id for node in found] == ["node-2", "node-0", "node-1", "node-3"]
-    assert [node.score for node in found] == pytest.approx([1.0, 2 / 3, 0.0, 0.0])
-    assert await rerank.apostprocess_nodes(nodes(), query_str="blue whale sea") == found
+    results = rerank.postprocess_nodes(nodes(), query_str="blue whale sea")
+    assert [node.node_id for node in results] == ["node-2", "node-0", "node-1", "node-3"]
+    assert [node.score for node in results] == pytest.approx([1.0, 2 / 3, 0.0, 0.0])
+    assert await rerank.apostprocess_nodes(nodes(), query_str="blue whale sea") == results
 
 
 async def test_only_top_n_are_kept(reranking: Reranking) -> None:
@@ -47,8 +49,8 @@ def test_top_n_can_be_changed(reranking: Reranking) -> None:
 
 
 def test_nodes_below_the_threshold_are_left_out(reranking: Reranking) -> None:
-    found = reranking(score_threshold=0.5).postprocess_nodes(nodes(), query_str="blue whale sea")
-    assert [node.node_id for node in found] == ["node-2", "node-0"]
+    results = reranking(score_threshold=0.5).postprocess_nodes(nodes(), query_str="blue whale sea")
+    assert [node.node_id for node in results] == ["node-2", "node-0"]
 
 
 async def test_what_was_given_is_not_changed(reranking: Reranking) -> None:
@@ -63,10 +65,10 @@ async def test_what_was_given_is_not_changed(reranking: Reranking) -> None:
 
 
 def test_the_retrieval_score_is_kept_beside_the_node(reranking: Reranking) -> None:
-    found = reranking().postprocess_nodes(nodes(), query_str="blue whale sea")
-    assert isinstance(found[0], RankedNode)
-    assert [node.retrieval_score for node in found] == pytest.approx([0.7, 0.9, 0.8, 0.6])
-    assert found[0].metadata == {"page": 2}
+    results = reranking().postprocess_nodes(nodes(), query_str="blue whale sea")
+    assert isinstance(results[0], RankedNode)
+    assert [node.retrieval_score for node in results] == pytest.approx([0.7, 0.9, 0.8, 0.6])
+    assert results[0].metadata == {"page": 2}
 
 
 def test_scores_are_no_part_of_the_text_that_is_sent(reranking: Reranking, reranker_server: loopback.Server) -> None:
@@ -90,9 +92,9 @@ def test_the_instruction_is_sent(reranking: Reranking, reranker_server: loopback
 
 def test_long_lists_are_sent_in_parts_side_by_side(reranking: Reranking, reranker_server: loopback.Server) -> None:
     reranker_server.latency = 0.1
-    given = [NodeWithScore(node=TextNode(text=f"text {at}")) for at in range(20)]
-    found = reranking(batch_size=4, max_concurrency=3).postprocess_nodes(given, query_str="text 7")
-    assert found[0].text == "text 7"
+    given = [NodeWithScore(node=TextNode(text=f"text {position}")) for position in range(20)]
+    results = reranking(batch_size=4, max_concurrency=3).postprocess_nodes(given, query_str="text 7")
+    assert results[0].text == "text 7"
     assert 1 < reranker_server.max_in_flight <= 3
 
 

@@ -63,9 +63,9 @@ def test_two_models_that_share_a_store_do_not_mix(
 ) -> None:
     store = SimpleKVStore()
     served(embeddings_cache=store).get_query_embedding("one")
-    found = served(**change, embeddings_cache=store).get_query_embedding("one")
+    entries = served(**change, embeddings_cache=store).get_query_embedding("one")
     assert len(server.texts()) == 2
-    assert found == served(**change).get_query_embedding("one")
+    assert entries == served(**change).get_query_embedding("one")
 
 
 def test_equal_objects_share_a_store(served: Served, server: loopback.Server) -> None:

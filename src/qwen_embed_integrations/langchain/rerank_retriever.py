@@ -49,32 +49,32 @@ class RerankRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, **search: Any
     ) -> list[Document]:
-        chosen = self._chosen(k)
-        found = self.retriever.invoke(query, {"callbacks": run_manager.get_child()}, **search)
-        if not found:
+        limit = self._limit_of(k)
+        candidates = self.retriever.invoke(query, {"callbacks": run_manager.get_child()}, **search)
+        if not candidates:
             return []
         ranked = self.reranker.compress_documents(
-            found, query, callbacks=run_manager.get_child(), **self._limit(chosen)
+            candidates, query, callbacks=run_manager.get_child(), **self._top_n(limit)
         )
-        return list(ranked)[:chosen]
+        return list(ranked)[:limit]
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, **search: Any
     ) -> list[Document]:
-        chosen = self._chosen(k)
-        found = await self.retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **search)
-        if not found:
+        limit = self._limit_of(k)
+        candidates = await self.retriever.ainvoke(query, {"callbacks": run_manager.get_child()}, **search)
+        if not candidates:
             return []
         ranked = await self.reranker.acompress_documents(
-            found, query, callbacks=run_manager.get_child(), **self._limit(chosen)
+            candidates, query, callbacks=run_manager.get_child(), **self._top_n(limit)
         )
-        return list(ranked)[:chosen]
+        return list(ranked)[:limit]
 
-    def _chosen(self, k: int | None) -> int | None:
+    def _limit_of(self, k: int | None) -> int | None:
         if k is not None and k < 1:
             raise InvalidInputError(f"`k` is {k}; it must be at least 1.", parameter="k")
         return self.k if k is None else k
 
-    def _limit(self, k: int | None) -> dict[str, Any]:
+    def _top_n(self, limit: int | None) -> dict[str, Any]:
         # Other compressors have no such argument: their own limit stands.
-        return {"top_n": k} if k is not None and isinstance(self.reranker, RerankerCompressor) else {}
+        return {"top_n": limit} if limit is not None and isinstance(self.reranker, RerankerCompressor) else {}

@@ -72,8 +72,8 @@ class ServedSettings(Settings):
     max_concurrency: int = ServedOptions.max_concurrency
     timeout: float = ServedOptions.timeout
     max_retries: int = ServedOptions.max_retries
-    # Never shown and never dumped, since it may hold keys.
     default_headers: Mapping[str, str] | None = Field(ServedOptions.default_headers, exclude=True, repr=False)
+    """Sent with every request. Never shown and never dumped, since it may hold keys: pass it again after `load`."""
 
     @property
     def lc_secrets(self) -> dict[str, str]:
@@ -83,8 +83,8 @@ class ServedSettings(Settings):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """What LangChain cannot dump by itself."""
-        stated = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
-        return {**super().lc_attributes, **stated}
+        dialect = {"dialect": asdict(self.dialect)} if isinstance(self.dialect, ServerInfo) else {}
+        return {**super().lc_attributes, **dialect}
 
     def _options(self) -> dict[str, Any]:
         return options_of(self, ServedOptions, _RENAMED)

@@ -98,7 +98,7 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
             InvalidInputError: If a text is blank or no string.
             QwenEmbedError: If the server or the model fails; `positions` count within one `embed_batch_size`.
         """
-        # LlamaIndex's own wants to know how many there are.
+        # LlamaIndex's method takes their number.
         listed = check_texts(texts, parameter="texts")
         return super().get_text_embedding_batch(listed, show_progress, **kwargs)
 
@@ -121,7 +121,7 @@ class EmbedderEmbedding(CoreSettings, BaseEmbedding):
             InvalidInputError: If a text is blank or no string.
             QwenEmbedError: If the server or the model fails; `positions` count within one `embed_batch_size`.
         """
-        # LlamaIndex's own leaves the events of a failed call open and its other batches running.
+        # LlamaIndex's method leaves the events of a failed call open and its other batches running.
         size = self.embed_batch_size
         listed = check_texts(texts, parameter="texts")
         if listed:

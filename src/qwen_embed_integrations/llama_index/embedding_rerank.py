@@ -66,13 +66,13 @@ class EmbeddingRerank(RerankerPostprocessor):
 
     @field_validator("embed_model", mode="plain")
     @classmethod
-    def _restored(cls, given: Any) -> EmbedderEmbedding:
-        if isinstance(given, EmbedderEmbedding):
-            return given
-        kind = _KINDS.get(given.get("class_name", "")) if isinstance(given, dict) else None
+    def _restored(cls, value: Any) -> EmbedderEmbedding:
+        if isinstance(value, EmbedderEmbedding):
+            return value
+        kind = _KINDS.get(value.get("class_name", "")) if isinstance(value, dict) else None
         if kind is None:
             raise ValueError("`embed_model` must be a ServedEmbedding or a LocalEmbedding of this package")
-        return kind.from_dict(dict(given))
+        return kind.from_dict(dict(value))
 
     @field_serializer("embed_model")
     def _dumped(self, embed_model: EmbedderEmbedding) -> dict[str, Any]:

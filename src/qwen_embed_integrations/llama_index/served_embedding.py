@@ -40,11 +40,11 @@ class ServedEmbedding(ServerSettings, EmbedderEmbedding):
         profile: What the model wants, where its name does not tell.
         dimensions: Size of the vectors; None for the model's own.
         query_instruction: Replaces the profile's default instruction for queries.
-        embed_batch_size: Texts that LlamaIndex hands over at once, one lot after the other; large, so that there is
+        embed_batch_size: Texts that LlamaIndex hands over at once, one batch after the other; large, so that there is
             enough for `max_concurrency` requests. At most 2048.
-        num_workers: Lots embedded at once in async code; None for all, within `max_concurrency`.
+        num_workers: Batches embedded at once in async code; None for all, within `max_concurrency`.
         embeddings_cache: A LlamaIndex key-value store; entries are kept apart by model, prompts, dimensions and role.
-        rate_limiter: A LlamaIndex rate limiter, asked once a lot.
+        rate_limiter: A LlamaIndex rate limiter, asked once a batch.
         callback_manager: LlamaIndex callbacks.
         model_name: The same as `model`, as LlamaIndex passes it when it restores an object.
         **options: See `ServedOptions`.

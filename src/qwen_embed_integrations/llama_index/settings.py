@@ -46,7 +46,7 @@ class CoreSettings(CoreModel):
 
     def __getstate__(self) -> dict[Any, Any]:
         # LlamaIndex drops what cannot be pickled, such as a rate limiter, and not from the pickle alone: it deletes
-        # the attribute from the object at hand. That is a copy here.
+        # the attribute from the object itself. That is a copy here.
         return super(CoreSettings, copy(self)).__getstate__()
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -18,7 +18,7 @@ _VECTOR = "vector"
 class VectorCache(BaseKVStore):
     """A LlamaIndex store, used with keys that name what a vector depends on.
 
-    LlamaIndex itself looks vectors up by the text alone, so that a query gets a document's vector and a model another
+    LlamaIndex itself looks vectors up by their text alone, so that a query gets a document's vector and a model another
     model's. It does so where `embeddings_cache` is true: this is false, and `fill` is called where the role is known.
 
     Args:
@@ -37,33 +37,33 @@ class VectorCache(BaseKVStore):
         return False
 
     def fill(self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Lists]) -> Lists:
-        """Return vectors, embedding and keeping those that are not known.
+        """Return vectors, embedding and keeping those that are not in the store.
 
         Args:
             texts: The texts.
-            space: Names what a vector depends on beside its text.
+            space: Names what a vector depends on besides its text.
             embed: Embeds the texts that are left.
 
         Returns:
             A vector for each text, in order.
         """
-        found = {text: self.get(f"{space}:{text}", COLLECTION) for text in texts}
-        missing = [text for text, entry in found.items() if entry is None]
+        entries = {text: self.get(f"{space}:{text}", COLLECTION) for text in texts}
+        missing = [text for text, entry in entries.items() if entry is None]
         if missing:
             for text, vector in zip(missing, embed(missing), strict=True):
-                found[text] = entry = {_VECTOR: vector}
+                entries[text] = entry = {_VECTOR: vector}
                 self.put(f"{space}:{text}", entry, COLLECTION)
-        return _in_order(texts, found)
+        return _in_order(texts, entries)
 
     async def afill(self, texts: Sequence[str], space: str, embed: Callable[[list[str]], Awaitable[Lists]]) -> Lists:
         """Return vectors, embedding and keeping those that are not known; see `fill`."""
-        found = {text: await self.aget(f"{space}:{text}", COLLECTION) for text in texts}
-        missing = [text for text, entry in found.items() if entry is None]
+        entries = {text: await self.aget(f"{space}:{text}", COLLECTION) for text in texts}
+        missing = [text for text, entry in entries.items() if entry is None]
         if missing:
             for text, vector in zip(missing, await embed(missing), strict=True):
-                found[text] = entry = {_VECTOR: vector}
+                entries[text] = entry = {_VECTOR: vector}
                 await self.aput(f"{space}:{text}", entry, COLLECTION)
-        return _in_order(texts, found)
+        return _in_order(texts, entries)
 
     # The store's own methods, unchanged.
 
@@ -100,5 +100,5 @@ class VectorCache(BaseKVStore):
         return await self.store.adelete(key, collection)
 
 
-def _in_order(texts: Sequence[str], found: dict[str, dict[str, Any] | None]) -> Lists:
-    return [entry[_VECTOR] for text in texts if (entry := found[text]) is not None]
+def _in_order(texts: Sequence[str], entries: dict[str, dict[str, Any] | None]) -> Lists:
+    return [entry[_VECTOR] for text in texts if (entry := entries[text]) is not None]
