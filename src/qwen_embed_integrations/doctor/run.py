@@ -73,12 +73,12 @@ def examine(
     # One error now and then shall not end a check; under load, every one counts.
     with closing(connect(1, max_retries=1)) as connection:
         server = ExaminedServer(connection, model=model or "model")
-        codes: set[str] = set()
+        reported: set[tuple[str, str]] = set()
         for finding in _guarded(server, partial(reach.recognise, server, model, dialect)):
-            codes.add(finding.code)
+            reported.add((finding.code, finding.severity))
             yield finding
         does: Task | None = None
-        for finding_or_task in _find_task(server, task, codes) if reach.is_alive(server) else ():
+        for finding_or_task in _find_task(server, task, reported) if reach.is_alive(server) else ():
             if isinstance(finding_or_task, Finding):
                 yield finding_or_task
             else:
@@ -128,11 +128,14 @@ def _checks(server: ExaminedServer, task: Task) -> list[Callable[[], Iterator[Fi
     return [*(partial(check, server) for check in checks), partial(limits.check_name, server, task)]
 
 
-def _find_task(server: ExaminedServer, stated: Task | None, codes: set[str]) -> Iterator[Finding | Task]:
+def _find_task(server: ExaminedServer, stated: Task | None, reported: set[tuple[str, str]]) -> Iterator[Finding | Task]:
     try:
         for finding_or_task in find_task(server, stated):
             # A key that is missing once is not missing twice.
-            if not isinstance(finding_or_task, Finding) or finding_or_task.code not in codes:
+            if isinstance(finding_or_task, Finding):
+                if (finding_or_task.code, finding_or_task.severity) not in reported:
+                    yield finding_or_task
+            else:
                 yield finding_or_task
     except Exception as error:  # noqa: BLE001 whatever a server sends, the doctor reports
         yield _crashed("find_task", error)

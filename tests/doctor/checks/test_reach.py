@@ -90,3 +90,31 @@ def test_another_model_than_the_caller_names_is_wrong(start: Start, examined: Ex
     finding = examined(server, model="Qwen/Qwen3-Embedding-0.6B")["other-model"]
     assert finding.severity == "wrong"
     assert "the server runs Qwen/Qwen3-Embedding-4B" in finding.found
+
+
+def test_a_dialect_that_the_server_contradicts_is_a_warning(start: Start, examined: Examined) -> None:
+    server = start(kind="vllm")
+    finding = examined(server, dialect="sglang")["other-server"]
+    assert finding.severity == "warning"
+    assert "`--dialect` says SGLang, the server answers as vLLM does." in finding.found
+    assert "other-server" not in examined(server, dialect="vllm")
+
+
+def guarded(*paths: str) -> object:
+    def breaks(request: loopback.Request, answer: loopback.Answer) -> loopback.Answer:
+        return (401, {"error": "Unauthorized"}, {}) if request.path in paths else answer
+
+    return breaks
+
+
+def test_a_list_of_models_that_wants_a_key_hides_no_server(start: Start, examined: Examined) -> None:
+    findings = examined(start(guarded("/v1/models")))
+    assert findings["key"].severity == "warning"
+    assert findings["server"].details["kind"] == "sglang"
+    assert findings["batches"].severity == "ok"
+
+
+def test_a_key_that_is_wanted_for_vectors_too_is_wrong(start: Start, examined: Examined) -> None:
+    findings = examined(start(guarded("/v1/models", "/v1/embeddings")))
+    assert findings["key"].severity == "wrong"
+    assert "batches" not in findings

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from qwen_embed_integrations.doctor.server import ExaminedServer
+    from qwen_embed_integrations.served.dialects.base import Dialect
     from qwen_embed_integrations.server_info import DialectName
 
 _NAMELESS = "model"  # what requests call a model that nobody names
@@ -38,24 +39,33 @@ def recognise(server: ExaminedServer, model: str | None, dialect: str) -> Iterat
         model: What the caller says the model is.
         dialect: What the caller says the server is, or `"auto"`.
     """
+    hidden: ServerAuthenticationError | None = None
     # Patient, unlike the questions of the probe: a server that is busy or loading says so here.
     try:
         server.ask(f"{server.root_url}/v1/models")
-    except (ServerConnectionError, ServerAuthenticationError, ServerBusyError) as error:
+    except (ServerConnectionError, ServerBusyError) as error:
         yield unanswered(error)
         return
+    except ServerAuthenticationError as error:
+        hidden = error
     except ServerError:
         pass  # not every server has the route
-    hosted = by_host(server.connection.base_url)
     stated = DIALECTS[cast("DialectName", dialect)] if dialect != "auto" else None
+    hosted = by_host(server.connection.base_url)
     if hosted is not None and stated is None:
         server.info = hosted
     else:
-        try:
-            (server.info,) = server.connection.run([probe(server.root_url, model=model, named=stated)])
-        except ServerError as error:
-            yield warning("server", f"What the server is could not be found out: {error}")
-        (server.report,) = server.connection.run([gather(Questions(server.root_url), server.dialect)])
+        yield from _ask_what_it_is(server, model, stated)
+    # What it tells all the same, through a proxy that guards the list alone, is worth more than that it wants a key.
+    if hidden is not None and (hosted is not None or not server.dialect.is_known):
+        yield unanswered(hidden)
+        return
+    if hidden is not None:
+        yield warning(
+            "key",
+            f"The list of models wants a key, or another one: {hidden}",
+            mend="Put the key into an environment variable and name it: --api-key-env NAME",
+        )
     server.model = server.report.served_name or model or server.info.model or _NAMELESS
     stated_profile = _profile(model)
     names = (server.report.root, server.info.model, server.report.served_name)
@@ -70,6 +80,23 @@ def recognise(server: ExaminedServer, model: str | None, dialect: str) -> Iterat
             mend=f"qwen-embed serve {stated_profile.name}",
         )
     yield from _name_unknown(server, model)
+
+
+def _ask_what_it_is(server: ExaminedServer, model: str | None, stated: Dialect | None) -> Iterator[Finding]:
+    try:
+        (server.info,) = server.connection.run([probe(server.root_url, model=model, named=stated)])
+        if stated is not None:
+            (unprompted,) = server.connection.run([probe(server.root_url, model=model)])
+            if unprompted.kind != stated.name and DIALECTS[unprompted.kind].is_known:
+                yield warning(
+                    "other-server",
+                    f"`--dialect` says {stated.title}, the server answers as {DIALECTS[unprompted.kind].title} does.",
+                    cause="The URL is that of another server, or --dialect is wrong.",
+                    mend="Leave --dialect out.",
+                )
+    except ServerError as error:
+        yield warning("server", f"What the server is could not be found out: {error}")
+    (server.report,) = server.connection.run([gather(Questions(server.root_url), server.dialect)])
 
 
 def _introduce(server: ExaminedServer) -> Iterator[Finding]:
