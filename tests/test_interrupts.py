@@ -239,11 +239,12 @@ def test_a_wait_ends_when_an_interrupt_is_noted_during_it_and_raised_nowhere() -
 
 
 def test_signals_that_are_ignored_can_be_left_so() -> None:
-    before = signal.signal(SIGTERM, signal.SIG_IGN)
+    before = signal.signal(SIGINT, signal.default_int_handler), signal.signal(SIGTERM, signal.SIG_IGN)
     try:
         assert interrupts.not_ignored(SIGINT, SIGTERM) == (SIGINT,)
     finally:
-        signal.signal(SIGTERM, before)
+        for number, handler in zip((SIGINT, SIGTERM), before, strict=True):
+            signal.signal(number, handler)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process")

@@ -94,15 +94,15 @@ def dataset() -> Dataset:
         f"{first}{second}" for first in "bdfglmnprst" for second in ("ako", "elu", "iro", "uma", "ane", "osi", "ilo")
     ]
     documents, queries = {}, {}
-    for at in range(60):
+    for index in range(60):
         chosen = random.choice(words, 12)
-        documents[f"d{at:02}"] = " ".join(chosen)
-        queries[f"q{at:02}"] = " ".join([*random.choice(chosen, 3, replace=False), random.choice(words)])
+        documents[f"d{index:02}"] = " ".join(chosen)
+        queries[f"q{index:02}"] = " ".join([*random.choice(chosen, 3, replace=False), random.choice(words)])
     return Dataset(
         name="words",
         documents=documents,
         queries=queries,
-        relevance={f"q{at:02}": {f"d{at:02}": 1} for at in range(60)},
+        relevance={f"q{index:02}": {f"d{index:02}": 1} for index in range(60)},
         about={"source": "made up"},
     )
 

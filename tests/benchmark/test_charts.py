@@ -39,7 +39,7 @@ def draw_all(systems: list[SystemResult]) -> list[str]:
 class Text:
     """A line of text and about the box it stands in."""
 
-    said: str
+    content: str
     x: float
     y: float
     left: float
@@ -60,8 +60,8 @@ class Plot:
             if "stroke: currentColor" not in each.attrib["style"]  # those are ticks
         ]
 
-    def __contains__(self, said: str) -> bool:
-        return said in [text.said for text in self.texts]
+    def __contains__(self, content: str) -> bool:
+        return content in [text.content for text in self.texts]
 
     def strokes(self, colour: str, property_: str = "stroke") -> list[np.ndarray]:
         """Return the corners of each path of a colour, shape `(corners, 2)`."""
@@ -73,20 +73,20 @@ class Plot:
 
     def x_axis(self) -> tuple[list[float], list[float]]:
         """Return the numbers on the lower axis and where they stand."""
-        numbers = [text for text in self.texts if re.fullmatch(r"[\d.,]+", text.said)]
+        numbers = [text for text in self.texts if re.fullmatch(r"[\d.,]+", text.content)]
         lowest = max(text.y for text in numbers)
         ticks = [text for text in numbers if text.y == lowest]
-        return [float(text.said.replace(",", "")) for text in ticks], [text.x for text in ticks]
+        return [float(text.content.replace(",", "")) for text in ticks], [text.x for text in ticks]
 
 
 def _text(element: ET.Element) -> Text:
-    x, y, said = float(element.attrib["x"]), float(element.attrib["y"]), element.text or ""
-    wide = 7.0 * len(said)
+    x, y, content = float(element.attrib["x"]), float(element.attrib["y"]), element.text or ""
+    wide = 7.0 * len(content)
     anchor = re.search(r"text-anchor: (\w+)", element.attrib["style"])
     share = {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor[1] if anchor else "start"]
     if "rotate(-90" in element.attrib.get("transform", ""):
         wide = 13.0
-    return Text(said, x, y, x - share * wide, x + (1 - share) * wide)
+    return Text(content, x, y, x - share * wide, x + (1 - share) * wide)
 
 
 def plots(drawn: str) -> tuple[Plot, Plot]:
@@ -94,7 +94,7 @@ def plots(drawn: str) -> tuple[Plot, Plot]:
     return Plot(wide), Plot(narrow)
 
 
-CLOSE = [system(0.7 + at * 0.0001, 20 + at * 0.01, embed=15, search=5) for at in range(7)] + [
+CLOSE = [system(0.7 + index * 0.0001, 20 + index * 0.01, embed=15, search=5) for index in range(7)] + [
     system(0.7, 20, name=LONGEST, search=1, rerank=19)
 ]
 
@@ -222,7 +222,7 @@ def test_one_system_without_any_spread_can_be_drawn() -> None:
 
 
 def test_more_systems_than_colours_still_look_different() -> None:
-    wide, _ = plots(scatter_chart([system(0.1 * at, at + 1.0) for at in range(10)]))
+    wide, _ = plots(scatter_chart([system(0.1 * index, index + 1.0) for index in range(10)]))
     looks = {(each.attrib["href"], each.attrib["style"]) for each in wide.element.iter("use")}
     assert len({look for look in looks if "currentColor" not in look[1]}) == 10
 
@@ -237,7 +237,7 @@ def test_names_are_shown_as_they_are_written() -> None:
 
 def test_a_name_longer_than_its_line_is_cut() -> None:
     wide, _ = plots(interval_chart([system(0.5, 1, name=LONGEST)]))
-    (shown,) = [text.said for text in wide.texts if "mxbai" in text.said]
+    (shown,) = [text.content for text in wide.texts if "mxbai" in text.content]
     assert shown.endswith("…")
     assert LONGEST.startswith(shown[3:-1])
 

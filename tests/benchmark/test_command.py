@@ -61,7 +61,7 @@ def hashed(request: loopback.Request) -> loopback.Answer | None:
     for row, text in zip(rows, request.body["input"], strict=True):
         for word in re.findall(r"\w+", text.rpartition("Query:")[2]):
             row[zlib.crc32(word.encode()) % 1024] += 1
-    data = [{"index": at, "object": "embedding", "embedding": row.tolist()} for at, row in enumerate(rows)]
+    data = [{"index": index, "object": "embedding", "embedding": row.tolist()} for index, row in enumerate(rows)]
     return 200, {"object": "list", "data": data, "usage": {"prompt_tokens": 5, "total_tokens": 5}}, {}
 
 
@@ -125,7 +125,7 @@ def test_a_failed_system_ends_in_status_1_and_leaves_the_others(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--data", "nowhere"], "`data` 'nowhere' is no folder"),
         (["--dimensions", "many"], "`dimensions` is 'many'"),
@@ -133,11 +133,11 @@ def test_a_failed_system_ends_in_status_1_and_leaves_the_others(
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    call: Bench, tmp_path: Path, arguments: list[str], said: str
+    call: Bench, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     result = call(*arguments)
     assert isinstance(result.exception, InvalidInputError)
-    assert said in str(result.exception)
+    assert message in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 
@@ -193,10 +193,10 @@ def test_a_console_without_unicode_is_no_obstacle(
     server.reply(hashed)
     reranker = ("--rerank", "Qwen/Qwen3-Reranker-0.6B", "--rerank-base-url", reranker_server.base_url)
     with start(words, tmp_path / "out", server, *reranker) as running:
-        said, errors = running.communicate()
+        printed, errors = running.communicate()
     assert (running.returncode, errors) == (0, "")
-    assert "Qwen3-Embedding-0.6B (1024) ? Qwen3-Reranker-0.6B" in " ".join(said.split())
-    assert "The report: " in said
+    assert "Qwen3-Embedding-0.6B (1024) ? Qwen3-Reranker-0.6B" in " ".join(printed.split())
+    assert "The report: " in printed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process")
@@ -212,8 +212,8 @@ def test_ctrl_c_says_where_the_finished_results_are(
                 running.send_signal(signal.SIGINT)
 
         reranker_server.reply(press)
-        said, errors = running.communicate()
-    assert (running.returncode, said) == (130, "")
+        printed, errors = running.communicate()
+    assert (running.returncode, printed) == (130, "")
     (line,) = errors.splitlines()
     assert line.startswith("qwen-embed: interrupted; the systems that finished are in ")
     assert str(tmp_path / "out" / "results.json") in line

@@ -38,7 +38,7 @@ def test_the_settings_are_pinned_in_the_collection(index: VectorIndex) -> None:
 
 def test_similarities_are_cosines(index: VectorIndex) -> None:
     rows = unit_rows(30, 8)
-    ids = [f"d{at}" for at in range(30)]
+    ids = [f"d{index}" for index in range(30)]
     index.add(ids, rows, ids)
     found = index.search(rows[:1], 30)[0]
     np.testing.assert_allclose([found[key] for key in ids], rows @ rows[0], atol=1e-6)
@@ -47,7 +47,7 @@ def test_similarities_are_cosines(index: VectorIndex) -> None:
 def test_more_documents_than_chroma_takes_at_once_are_all_stored(index: VectorIndex) -> None:
     count = index._client.get_max_batch_size() + 10
     rows = unit_rows(count, 4)
-    ids = [str(at) for at in range(count)]
+    ids = [str(index) for index in range(count)]
     index.add(ids, rows, ids)
     assert index._collection.count() == count
     assert ranked(index.search(rows[-1:], 5)[0])[0] == ids[-1]
@@ -55,7 +55,7 @@ def test_more_documents_than_chroma_takes_at_once_are_all_stored(index: VectorIn
 
 def test_more_queries_than_go_at_once_are_all_answered_in_order(index: VectorIndex) -> None:
     rows = unit_rows(300, 16)
-    ids = [str(at) for at in range(300)]
+    ids = [str(index) for index in range(300)]
     index.add(ids, rows, ids)
     assert [ranked(found)[0] for found in index.search(rows, 3, with_texts=True)] == ids
 
@@ -73,7 +73,7 @@ def test_chroma_embeds_nothing_and_asks_no_network(tmp_path: Path, monkeypatch: 
 
 def test_chroma_finds_what_exact_search_finds(tmp_path: Path) -> None:
     documents, queries = unit_rows(1500, 32, 1), unit_rows(40, 32, 2)
-    ids = [f"d{at:04}" for at in range(1500)]
+    ids = [f"d{index:04}" for index in range(1500)]
     with VectorIndex(tmp_path, IndexSettings()) as index:
         index.add(ids, documents, ids)
         assert overlap(index.search(queries, 10), exact_search(ids, documents, queries, 10)) > 0.995
@@ -81,9 +81,9 @@ def test_chroma_finds_what_exact_search_finds(tmp_path: Path) -> None:
 
 def test_exact_search_gives_the_highest_similarities() -> None:
     documents, queries = unit_rows(500, 8, 1), unit_rows(3, 8, 2)
-    ids = [f"d{at:03}" for at in range(500)]
+    ids = [f"d{index:03}" for index in range(500)]
     for query, found in zip(queries, exact_search(ids, documents, queries, 10), strict=True):
-        assert list(found) == [ids[at] for at in np.argsort(-(documents @ query))[:10]]
+        assert list(found) == [ids[index] for index in np.argsort(-(documents @ query))[:10]]
 
 
 def test_overlap_is_the_share_of_exact_neighbours_found() -> None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qwen_embed_integrations.benchmark.lineup import assemble, parse_dimensions
-from qwen_embed_integrations.benchmark.models import Labelled
+from qwen_embed_integrations.benchmark.lineup import build_lineup, parse_dimensions
+from qwen_embed_integrations.benchmark.models import NamedEmbedder
 from qwen_embed_integrations.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def models(embedder: Embedder) -> list[Labelled]:
-    return [Labelled("one", embedder), Labelled("two", embedder)]
+def models(embedder: Embedder) -> list[NamedEmbedder]:
+    return [NamedEmbedder("one", embedder), NamedEmbedder("two", embedder)]
 
 
-def test_everything_is_laid_out_dense_first(models: list[Labelled], reranker: Reranker) -> None:
-    systems = assemble(models, dimensions=[64, 8], reranker=reranker, rerank_depth=7)
+def test_everything_is_laid_out_dense_first(models: list[NamedEmbedder], reranker: Reranker) -> None:
+    systems = build_lineup(models, dimensions=[64, 8], reranker=reranker, rerank_depth=7)
     assert [system.name for system in systems] == [
         "one (64)",
         "one (8)",
@@ -33,24 +33,24 @@ def test_everything_is_laid_out_dense_first(models: list[Labelled], reranker: Re
     assert systems[-1].depth == 7
 
 
-def test_without_sizes_a_model_keeps_its_own(models: list[Labelled]) -> None:
-    systems = assemble(models[:1], bm25=False)
+def test_without_sizes_a_model_keeps_its_own(models: list[NamedEmbedder]) -> None:
+    systems = build_lineup(models[:1], bm25=False)
     assert [(system.name, system.dimensions) for system in systems] == [("one (64)", None)]
 
 
-def test_bm25_and_the_fusion_can_be_left_out(models: list[Labelled]) -> None:
-    assert [system.name for system in assemble(models[:1], fusion=False)] == ["one (64)", "BM25"]
-    assert [system.name for system in assemble(models[:1], bm25=False)] == ["one (64)"]
+def test_bm25_and_the_fusion_can_be_left_out(models: list[NamedEmbedder]) -> None:
+    assert [system.name for system in build_lineup(models[:1], fusion=False)] == ["one (64)", "BM25"]
+    assert [system.name for system in build_lineup(models[:1], bm25=False)] == ["one (64)"]
 
 
-def test_a_size_given_twice_counts_once(models: list[Labelled]) -> None:
-    assert len(assemble(models[:1], dimensions=[8, 8], bm25=False)) == 1
+def test_a_size_given_twice_counts_once(models: list[NamedEmbedder]) -> None:
+    assert len(build_lineup(models[:1], dimensions=[8, 8], bm25=False)) == 1
 
 
 @pytest.mark.parametrize("size", [0, -1, 65])
-def test_a_size_the_model_cannot_give_is_refused_before_anything_runs(models: list[Labelled], size: int) -> None:
+def test_a_size_the_model_cannot_give_is_refused_before_anything_runs(models: list[NamedEmbedder], size: int) -> None:
     with pytest.raises(InvalidInputError, match=f"`dimensions` holds {size}; one gives .* at most 64"):
-        assemble(models, dimensions=[8, size])
+        build_lineup(models, dimensions=[8, size])
 
 
 @pytest.mark.parametrize(("text", "sizes"), [(None, []), ("384", [384]), ("384, 128", [384, 128])])

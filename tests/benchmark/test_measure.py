@@ -14,7 +14,7 @@ from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
 from qwen_embed_integrations.benchmark.metrics import evaluate
 from qwen_embed_integrations.benchmark.progress import Silent
 from qwen_embed_integrations.benchmark.retrieval import Stopwatch
-from qwen_embed_integrations.benchmark.shared_parts import Workbench
+from qwen_embed_integrations.benchmark.shared_parts import SharedParts
 from qwen_embed_integrations.engine import Batch, Usage
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ class RandomEngine:
     async def aclose(self) -> None: ...
 
 
-def measured(system: System, dataset: Dataset, bench: Workbench) -> Measured:
-    return measure(system, dataset, bench, Sample([0, 1], [0, 1, 2]), seed=0, progress=Silent())
+def measured(system: System, dataset: Dataset, shared: SharedParts) -> Measured:
+    return measure(system, dataset, shared, Sample([0, 1], [0, 1, 2]), seed=0, progress=Silent())
 
 
 def test_judgements_belong_to_queries_in_whatever_order_they_come(dataset: Dataset, tmp_path: Path) -> None:
     turned = replace(dataset, relevance=dict(reversed(dataset.relevance.items())))
     outcomes = []
     for name, each in (("as", dataset), ("turned", turned)):
-        with Workbench(each, tmp_path / name, IndexSettings(), depth=100) as bench:
-            outcomes.append(measured(LexicalSystem(), each, bench))
+        with SharedParts(each, tmp_path / name, IndexSettings(), depth=100) as shared:
+            outcomes.append(measured(LexicalSystem(), each, shared))
     assert outcomes[0].result.metrics["nDCG@10"].mean > 0.5
     assert outcomes[0].result.metrics == outcomes[1].result.metrics
     assert outcomes[0].ranks == outcomes[1].ranks
@@ -63,18 +63,18 @@ def test_judgements_belong_to_queries_in_whatever_order_they_come(dataset: Datas
 
 @pytest.mark.parametrize("ef_search", [10, 500])
 def test_the_search_that_is_judged_is_the_search_that_is_timed(tmp_path: Path, ef_search: int) -> None:
-    documents = {f"d{at:04}": f"document {at}" for at in range(3000)}
-    queries = {f"q{at:02}": f"query {at}" for at in range(40)}
+    documents = {f"d{index:04}": f"document {index}" for index in range(3000)}
+    queries = {f"q{index:02}": f"query {index}" for index in range(40)}
     embedder = Embedder(RandomEngine(), ModelProfile(name="random", dimensions=SIZE))
     rows, asked = embedder.embed_documents(documents.values()), embedder.embed_queries(queries.values())
     exact = exact_search(list(documents), rows, asked, 10)
     relevance = {query: dict.fromkeys(found, 1) for query, found in zip(queries, exact, strict=True)}
     dataset = Dataset("random", documents, queries, relevance)
     system = DenseSystem("random", embedder)
-    with Workbench(dataset, tmp_path, IndexSettings(ef_search=ef_search), depth=100) as bench:
-        result = measured(system, dataset, bench).result
-        retriever = bench.retriever(system)
-        alone = [retriever.ask(query, 10, Stopwatch()) for query in queries.values()]
+    with SharedParts(dataset, tmp_path, IndexSettings(ef_search=ef_search), depth=100) as shared:
+        result = measured(system, dataset, shared).result
+        retriever = shared.retriever(system)
+        alone = [retriever.search(query, 10, Stopwatch()) for query in queries.values()]
         deeper = [dict(list(found.items())[:10]) for found in retriever.results]
     assert result.index_check is not None
     assert result.index_check.recall_at_10 == pytest.approx(overlap(alone, exact))

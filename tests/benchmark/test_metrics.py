@@ -12,7 +12,7 @@ TREC = {"nDCG@10": "ndcg_cut_10", "Recall@5": "recall_5", "Recall@10": "recall_1
 
 def trec_eval(results: list[dict[str, float]], relevance: list[dict[str, int]]) -> dict[str, list[float]]:
     """Ask trec_eval itself; its reciprocal rank has no cutoff, so that sees the first ten only."""
-    names = [str(at) for at in range(len(results))]
+    names = [str(index) for index in range(len(results))]
     evaluator = pytrec_eval.RelevanceEvaluator(
         dict(zip(names, relevance, strict=True)), {"ndcg_cut", "recall", "recip_rank"}
     )
@@ -29,7 +29,7 @@ def trec_eval(results: list[dict[str, float]], relevance: list[dict[str, int]]) 
 @pytest.mark.parametrize("grades", [1, 3], ids=["binary", "graded"])
 def test_metrics_are_those_of_trec_eval(levels: int, grades: int) -> None:
     random = np.random.default_rng(levels + grades)
-    documents = [f"d{at:03}" for at in range(120)]
+    documents = [f"d{index:03}" for index in range(120)]
     results, relevance = [], []
     for _ in range(200):
         found = random.choice(documents, random.integers(1, 40), replace=False)
@@ -59,6 +59,6 @@ def test_a_tie_gives_the_higher_id_the_better_place() -> None:
 
 
 def test_what_stands_below_the_tenth_place_counts_nothing() -> None:
-    scores = {f"d{at:02}": float(-at) for at in range(20)}
+    scores = {f"d{index:02}": float(-index) for index in range(20)}
     values = evaluate([scores], [{"d10": 1}])
     assert all(each[0] == 0 for each in values.values())

@@ -13,7 +13,7 @@ def test_scores_are_ranked_best_first_and_ties_by_falling_id() -> None:
 
 def test_the_best_are_those_that_ranking_everything_gives() -> None:
     random = np.random.default_rng(0)
-    ids = [f"d{at}" for at in range(50)]
+    ids = [f"d{index}" for index in range(50)]
     for depth in (1, 7, 50, 80):
         scores = random.integers(0, 6, 50).astype(np.float32)  # many ties
         everything = dict(zip(ids, map(float, scores), strict=True))

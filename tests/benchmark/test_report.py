@@ -66,15 +66,15 @@ def results(dataset: Dataset, embedder: Embedder, tmp_path: Path) -> Results:
 
 
 def test_the_report_says_what_was_compared_on_what_and_what_came_of_it(results: Results) -> None:
-    said = Page(render(results)).words
-    assert "RAG benchmark: words" in said
-    assert "60 queries over 60 documents" in said
-    assert " is better than hashed (64) by 0." in said
-    assert "hashed (64) + BM25" in said
-    assert f"{results.systems[0].metrics['nDCG@10'].mean:.3f}" in said
-    assert "ef_search 321" in said
-    assert results.dataset["sha256"] in said
-    assert results.versions["chromadb"] in said
+    words = Page(render(results)).words
+    assert "RAG benchmark: words" in words
+    assert "60 queries over 60 documents" in words
+    assert " is better than hashed (64) by 0." in words
+    assert "hashed (64) + BM25" in words
+    assert f"{results.systems[0].metrics['nDCG@10'].mean:.3f}" in words
+    assert "ef_search 321" in words
+    assert results.dataset["sha256"] in words
+    assert results.versions["chromadb"] in words
 
 
 def test_the_file_on_disk_is_the_report(results: Results, tmp_path: Path) -> None:
@@ -130,16 +130,16 @@ def test_an_unfinished_run_says_so(results: Results) -> None:
 
 
 def test_a_run_that_has_only_begun_has_a_report_too(results: Results) -> None:
-    said = Page(render(replace(results, complete=False, systems=(), examples=()))).words
-    assert "No system has finished yet." in said
-    assert "How it was measured" in said
+    words = Page(render(replace(results, complete=False, systems=(), examples=()))).words
+    assert "No system has finished yet." in words
+    assert "How it was measured" in words
 
 
 def test_failed_systems_are_named_with_their_error(results: Results) -> None:
     failed = SystemResult("remote", "dense", {}, error="nobody answers")
-    said = Page(render(replace(results, systems=(*results.systems, failed)))).words
-    assert "1 of 4 systems failed" in said
-    assert "remote : nobody answers" in said
+    words = Page(render(replace(results, systems=(*results.systems, failed)))).words
+    assert "1 of 4 systems failed" in words
+    assert "remote : nobody answers" in words
 
 
 def test_an_index_that_loses_neighbours_is_called_out(results: Results) -> None:

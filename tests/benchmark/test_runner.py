@@ -218,7 +218,7 @@ def test_warnings_of_a_system_become_its_notes(
 
 
 def test_a_fusion_deeper_than_usual_gets_what_it_asks_for(embedder: Embedder, tmp_path: Path) -> None:
-    documents = {f"d{at:03}": f"bako {at}" for at in range(150)}
+    documents = {f"d{index:03}": f"bako {index}" for index in range(150)}
     deep = Dataset("deep", documents, {"q": "bako"}, {"q": {"d000": 1}})
     dense = DenseSystem("dense", embedder)
     results = run(deep, [FusionSystem("both", (dense, LexicalSystem()), depth=150)], tmp_path, latency_queries=1)
@@ -234,7 +234,7 @@ def test_a_relevant_document_that_is_not_in_the_corpus_counts_as_missed(dataset:
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "said"),
+    ("names", "options", "message"),
     [
         ([], {}, "`systems` is empty"),
         (["BM25", "BM25"], {}, "`systems` has more than one named BM25"),
@@ -242,9 +242,9 @@ def test_a_relevant_document_that_is_not_in_the_corpus_counts_as_missed(dataset:
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(
-    dataset: Dataset, tmp_path: Path, names: list[str], options: dict[str, int], said: str
+    dataset: Dataset, tmp_path: Path, names: list[str], options: dict[str, int], message: str
 ) -> None:
-    with pytest.raises(InvalidInputError, match=said):
+    with pytest.raises(InvalidInputError, match=message):
         run(dataset, [LexicalSystem(name) for name in names], tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 

@@ -8,7 +8,7 @@ import pytest
 from qwen_embed_integrations.benchmark import DenseSystem, FusionSystem, IndexSettings, LexicalSystem, RerankedSystem
 from qwen_embed_integrations.benchmark.ranking import fuse, ranked
 from qwen_embed_integrations.benchmark.retrieval import DenseRetriever, Stopwatch
-from qwen_embed_integrations.benchmark.shared_parts import Workbench
+from qwen_embed_integrations.benchmark.shared_parts import SharedParts
 from qwen_embed_integrations.errors import InvalidInputError, ServerConnectionError
 
 if TYPE_CHECKING:
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(dataset: Dataset, tmp_path: Path) -> Iterator[Workbench]:
-    with Workbench(dataset, tmp_path, IndexSettings(), depth=100) as opened:
+def shared(dataset: Dataset, tmp_path: Path) -> Iterator[SharedParts]:
+    with SharedParts(dataset, tmp_path, IndexSettings(), depth=100) as opened:
         yield opened
 
 
-def test_the_vectors_of_several_dimensions_are_computed_once(bench: Workbench, embedder: Embedder) -> None:
+def test_the_vectors_of_several_dimensions_are_computed_once(shared: SharedParts, embedder: Embedder) -> None:
     for size in (64, 32, 8):
-        assert bench.retriever(DenseSystem(f"d{size}", embedder, size)).results
+        assert shared.retriever(DenseSystem(f"d{size}", embedder, size)).results
     # one query to warm up, the documents, the queries
     assert embedder._engine.calls == [1, 60, 60]
 
 
 def test_cut_vectors_are_the_first_numbers_at_length_one(
-    bench: Workbench, embedder: Embedder, dataset: Dataset
+    shared: SharedParts, embedder: Embedder, dataset: Dataset
 ) -> None:
-    retriever = bench.retriever(DenseSystem("small", embedder, 16))
+    retriever = shared.retriever(DenseSystem("small", embedder, 16))
     assert isinstance(retriever, DenseRetriever)
     full = embedder.embed_documents(dataset.documents.values())[:, :16]
     expected = full / np.linalg.norm(full, axis=1, keepdims=True)
     query = embedder.embed_queries(["bako delu firo"])[:, :16]
     similarities = expected @ (query / np.linalg.norm(query))[0]
-    found = retriever.ask("bako delu firo", 60, Stopwatch())
+    found = retriever.search("bako delu firo", 60, Stopwatch())
     np.testing.assert_allclose([found[key] for key in dataset.documents], similarities, atol=1e-5)
 
 
-def test_more_dimensions_than_the_model_has_are_refused(bench: Workbench, embedder: Embedder) -> None:
+def test_more_dimensions_than_the_model_has_are_refused(shared: SharedParts, embedder: Embedder) -> None:
     with pytest.raises(InvalidInputError, match="`dimensions` is 65, but the vectors of hashed-words have 64"):
-        bench.retriever(DenseSystem("big", embedder, 65))
+        shared.retriever(DenseSystem("big", embedder, 65))
 
 
 def test_a_query_asked_alone_gets_the_answer_it_gets_among_all(
-    bench: Workbench, embedder: Embedder, reranker: Reranker, dataset: Dataset
+    shared: SharedParts, embedder: Embedder, reranker: Reranker, dataset: Dataset
 ) -> None:
     dense, lexical = DenseSystem("dense", embedder), LexicalSystem()
     fusion = FusionSystem("both", (dense, lexical))
     for system in (dense, lexical, fusion, RerankedSystem("again", dense, reranker, 20)):
-        retriever = bench.retriever(system)
-        for at, query in enumerate(list(dataset.queries.values())[:5]):
-            alone = retriever.ask(query, 10, Stopwatch())
-            among = retriever.results[at]
+        retriever = shared.retriever(system)
+        for index, query in enumerate(list(dataset.queries.values())[:5]):
+            alone = retriever.search(query, 10, Stopwatch())
+            among = retriever.results[index]
             assert [alone[key] for key in ranked(alone)] == pytest.approx([among[key] for key in ranked(among, 10)])
 
 
-def test_each_stage_of_a_query_is_timed(bench: Workbench, embedder: Embedder, reranker: Reranker) -> None:
+def test_each_stage_of_a_query_is_timed(shared: SharedParts, embedder: Embedder, reranker: Reranker) -> None:
     dense = DenseSystem("dense", embedder)
     stages = {}
     for system in (
@@ -74,7 +74,7 @@ def test_each_stage_of_a_query_is_timed(bench: Workbench, embedder: Embedder, re
         RerankedSystem("again", dense, reranker),
     ):
         watch = Stopwatch()
-        bench.retriever(system).ask("bako delu", 10, watch)
+        shared.retriever(system).search("bako delu", 10, watch)
         assert all(seconds > 0 for seconds in watch.seconds.values())
         stages[system.name] = sorted(watch.seconds)
     assert stages == {
@@ -85,22 +85,22 @@ def test_each_stage_of_a_query_is_timed(bench: Workbench, embedder: Embedder, re
     }
 
 
-def test_a_fusion_uses_the_indexes_of_its_parts(bench: Workbench, embedder: Embedder) -> None:
+def test_a_fusion_uses_the_indexes_of_its_parts(shared: SharedParts, embedder: Embedder) -> None:
     dense, lexical = DenseSystem("dense", embedder), LexicalSystem()
-    fused = bench.retriever(FusionSystem("both", (dense, lexical), depth=30)).results
-    parts = [bench.retriever(part) for part in (dense, lexical)]
+    fused = shared.retriever(FusionSystem("both", (dense, lexical), depth=30)).results
+    parts = [shared.retriever(part) for part in (dense, lexical)]
     assert fused[0] == fuse([part.results[0] for part in parts], depth=30)
-    cost = bench.retriever(FusionSystem("both", (dense, lexical), depth=30)).cost
+    cost = shared.retriever(FusionSystem("both", (dense, lexical), depth=30)).cost
     assert cost.store_seconds == pytest.approx(sum(part.cost.store_seconds for part in parts))
     assert embedder._engine.calls == [1, 60, 60]
 
 
 def test_a_reranker_scores_the_first_documents_only(
-    bench: Workbench, embedder: Embedder, reranker: Reranker, reranker_server: loopback.Server, dataset: Dataset
+    shared: SharedParts, embedder: Embedder, reranker: Reranker, reranker_server: loopback.Server, dataset: Dataset
 ) -> None:
     dense = DenseSystem("dense", embedder)
-    results = bench.retriever(RerankedSystem("again", dense, reranker, 5)).results
-    first = bench.retriever(dense).results
+    results = shared.retriever(RerankedSystem("again", dense, reranker, 5)).results
+    first = shared.retriever(dense).results
     sent = reranker_server.posted("/rerank")[0].body
     assert sent["documents"] == [dataset.documents[key] for key in ranked(first[0], 5)]
     assert set(results[0]) == set(ranked(first[0], 5))
@@ -110,16 +110,16 @@ def test_a_reranker_scores_the_first_documents_only(
 
 
 def test_a_reranker_is_not_asked_about_nothing(
-    bench: Workbench, reranker: Reranker, reranker_server: loopback.Server
+    shared: SharedParts, reranker: Reranker, reranker_server: loopback.Server
 ) -> None:
-    retriever = bench.retriever(RerankedSystem("again", LexicalSystem(), reranker))
-    assert retriever.ask("nothing like it", 10, Stopwatch()) == {}
+    retriever = shared.retriever(RerankedSystem("again", LexicalSystem(), reranker))
+    assert retriever.search("nothing like it", 10, Stopwatch()) == {}
     assert reranker_server.posted("/rerank") == []
 
 
-def test_what_failed_is_not_tried_again(bench: Workbench, refused: Embedder) -> None:
+def test_what_failed_is_not_tried_again(shared: SharedParts, refused: Embedder) -> None:
     dense = DenseSystem("dense", refused)
     for system in (dense, dense, DenseSystem("small", refused, 8), FusionSystem("both", (dense, LexicalSystem()))):
         with pytest.raises(ServerConnectionError, match="nobody answers"):
-            bench.retriever(system)
+            shared.retriever(system)
     assert refused._engine.calls == [1]

@@ -31,7 +31,7 @@ def test_the_interval_follows_a_skew() -> None:
 
 def test_intervals_hold_the_true_mean_about_95_times_of_100() -> None:
     random = np.random.default_rng(11)
-    intervals = [interval(random.beta(2, 1, 100), resamples=500, seed=at) for at in range(300)]
+    intervals = [interval(random.beta(2, 1, 100), resamples=500, seed=index) for index in range(300)]
     held = sum(found.low <= 2 / 3 <= found.high for found in intervals)
     assert 0.90 <= held / 300 <= 0.99
 

@@ -59,10 +59,10 @@ def test_a_second_ctrl_c_ends_serve_at_once_and_its_engine_with_it(tmp_path: Pat
     try:
         serving.until_ready()
         serving.process.send_signal(signal.SIGINT)
-        serving.until_said("is told to end")
+        serving.until_stderr_has("is told to end")
         serving.process.send_signal(signal.SIGINT)
         assert serving.ended() == 130
-        assert "ended, with all that it started" not in serving.said
-        assert serving.nothing_is_left()
+        assert "ended, with all that it started" not in serving.stderr
+        assert serving.engine_is_gone()
     finally:
         serving.close()

@@ -38,8 +38,8 @@ def serving(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
         return started[-1]
 
     yield start
-    for each in started:
-        each.close()
+    for process in started:
+        process.close()
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_a_key_among_the_callers_options_is_not_shown(words: list[str]) -> None:
     changed, _ = with_extra(COMMAND, [*words, "--max-total-tokens", "8192"])
     assert "hush" not in changed.shell()
     assert changed.shell().endswith("*** --max-total-tokens 8192")
-    assert changed.typed_secrets == ["hush"]
+    assert changed.extra_secrets == ["hush"]
     assert changed.argv({"KEY": "k"})[-2 - len(words) :] == [*words, "--max-total-tokens", "8192"]
 
 

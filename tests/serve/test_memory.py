@@ -6,7 +6,7 @@ import pytest
 
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.memory import longest_text, require_room, share
-from qwen_embed_integrations.serve.options import Settings
+from qwen_embed_integrations.serve.options import ServeOptions
 from qwen_embed_integrations.serve.target import resolve
 
 GIB = 1024**3
@@ -48,17 +48,17 @@ def test_weights_of_unknown_size_are_said_to_be_unknown() -> None:
     assert "not known" in share(replace(SMALL, weights=None), 24 * GIB, context=None).reason
 
 
-def gpu(gib: float, **settings: object) -> Settings:
-    return Settings(free=int(gib * GIB), total=int(gib * GIB), **settings)  # type: ignore[arg-type]
+def gpu(gib: float, **options: object) -> ServeOptions:
+    return ServeOptions(free=int(gib * GIB), total=int(gib * GIB), **options)  # type: ignore[arg-type]
 
 
 def test_a_model_that_keeps_keys_and_values_reads_the_length_that_memory_is_worked_out_for() -> None:
-    assert longest_text(resolve("Qwen/Qwen3-Reranker-8B"), Settings()) == 8192
-    assert longest_text(resolve("Qwen/Qwen3-Embedding-8B"), Settings(context_length=512)) == 512
+    assert longest_text(resolve("Qwen/Qwen3-Reranker-8B"), ServeOptions()) == 8192
+    assert longest_text(resolve("Qwen/Qwen3-Embedding-8B"), ServeOptions(context_length=512)) == 512
 
 
 def test_an_encoder_knows_its_own_length() -> None:
-    assert longest_text(resolve("mxbai-embed-large"), Settings()) is None
+    assert longest_text(resolve("mxbai-embed-large"), ServeOptions()) is None
 
 
 def test_a_model_that_fits_is_served() -> None:
@@ -67,10 +67,10 @@ def test_a_model_that_fits_is_served() -> None:
 
 
 def test_weights_beyond_the_card_are_refused_with_what_fits() -> None:
-    said = (
+    message = (
         r"14\.1 GiB, and 13\.6 of the GPU's 16\.0 GiB.*Use Qwen/Qwen3-Embedding-4B.*fp8.*Embedder\.local.*--replicas do"
     )
-    with pytest.raises(InvalidInputError, match=said):
+    with pytest.raises(InvalidInputError, match=message):
         require_room(resolve("Qwen/Qwen3-Embedding-8B"), gpu(16))
 
 
@@ -82,7 +82,7 @@ def test_weights_beyond_main_memory_are_refused_with_what_fits() -> None:
 
 def test_memory_that_others_use_does_not_count() -> None:
     with pytest.raises(InvalidInputError, match=r"2\.0 of the GPU's 24\.0 GiB"):
-        require_room(resolve("Qwen/Qwen3-Embedding-4B"), Settings(free=2 * GIB, total=24 * GIB))
+        require_room(resolve("Qwen/Qwen3-Embedding-4B"), ServeOptions(free=2 * GIB, total=24 * GIB))
 
 
 def test_a_longest_text_without_room_is_refused_with_one_that_has() -> None:

@@ -5,17 +5,17 @@ import pytest
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.engines.installed import Engine
 from qwen_embed_integrations.serve.hardware import Gpu
-from qwen_embed_integrations.serve.options import Settings
+from qwen_embed_integrations.serve.options import ServeOptions
 from qwen_embed_integrations.serve.plan import plan_service
 from qwen_embed_integrations.serve.target import resolve
 
 EMBEDDER, RERANKER = resolve("Qwen/Qwen3-Embedding-0.6B"), resolve("Qwen/Qwen3-Reranker-0.6B")
 SGLANG, VLLM = Engine("sglang", "0.5.23"), Engine("vllm", "0.32.0")
-ROUTED = Settings(port=40000, replicas=2, router=True, host="0.0.0.0", api_key_env="KEY")  # noqa: S104 nothing listens
+ROUTED = ServeOptions(port=40000, replicas=2, router=True, host="0.0.0.0", api_key_env="KEY")  # noqa: S104 nothing listens
 
 
 def test_one_server_is_one_process() -> None:
-    service = plan_service(EMBEDDER, SGLANG, Settings())
+    service = plan_service(EMBEDDER, SGLANG, ServeOptions())
     assert [process.ready for process in service.processes] == ["/health"]
 
 
@@ -50,18 +50,24 @@ def test_the_callers_options_reach_every_copy_and_not_the_router() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "engine", "settings", "gpus", "said"),
+    ("target", "engine", "options", "gpus", "message"),
     [
-        (RERANKER, SGLANG, Settings(replicas=2, router=True), [], "does not pass `instruct` on"),
-        (EMBEDDER, VLLM, Settings(replicas=2, router=True), [], "vLLM spreads work"),
-        (EMBEDDER, SGLANG, Settings(replicas=3), [Gpu("0"), Gpu("1")], "2 GPUs are visible"),
-        (EMBEDDER, SGLANG, Settings(replicas=2, device="cpu"), [], "Add --router"),
-        (EMBEDDER, SGLANG, Settings(port=65534, replicas=2, router=True), [], "leaves no room"),
-        (EMBEDDER, Engine("sglang", "0.5.23", "py"), Settings(replicas=2, router=True), [], "install sglang-router"),
+        (RERANKER, SGLANG, ServeOptions(replicas=2, router=True), [], "does not pass `instruct` on"),
+        (EMBEDDER, VLLM, ServeOptions(replicas=2, router=True), [], "vLLM spreads work"),
+        (EMBEDDER, SGLANG, ServeOptions(replicas=3), [Gpu("0"), Gpu("1")], "2 GPUs are visible"),
+        (EMBEDDER, SGLANG, ServeOptions(replicas=2, device="cpu"), [], "Add --router"),
+        (EMBEDDER, SGLANG, ServeOptions(port=65534, replicas=2, router=True), [], "leaves no room"),
+        (
+            EMBEDDER,
+            Engine("sglang", "0.5.23", "py"),
+            ServeOptions(replicas=2, router=True),
+            [],
+            "install sglang-router",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(
-    target: object, engine: Engine, settings: Settings, gpus: list[Gpu], said: str
+    target: object, engine: Engine, options: ServeOptions, gpus: list[Gpu], message: str
 ) -> None:
-    with pytest.raises(InvalidInputError, match=said):
-        plan_service(target, engine, settings, gpus=gpus)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=message):
+        plan_service(target, engine, options, gpus=gpus)  # type: ignore[arg-type]

@@ -22,8 +22,8 @@ class Serving:
         self, folder: Path, *arguments: str, engine: bool = True, version: str = "0.5.23", **environment: str
     ) -> None:
         self.pids_file, self.folder = folder / "pids", folder
-        self.errors = folder / "stderr"
-        self.output = folder / "stdout"
+        self._stderr = folder / "stderr"
+        self._stdout = folder / "stdout"
         paths = [str(fake_engine.install(folder / "site", version))] if engine else []
         paths += [str(Path(fake_engine.__file__).parent), os.environ.get("PYTHONPATH", "")]
         inherited = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
@@ -32,8 +32,8 @@ class Serving:
         self.process = subprocess.Popen(  # noqa: S603 our own command
             [sys.executable, "-m", "qwen_embed_integrations.cli", "serve", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=self.output.open("w"),
-            stderr=self.errors.open("w"),
+            stdout=self._stdout.open("w"),
+            stderr=self._stderr.open("w"),
             env={
                 **inherited,
                 "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -45,12 +45,12 @@ class Serving:
         )
 
     @property
-    def said(self) -> str:
-        return self.errors.read_text(encoding="utf-8")
+    def stderr(self) -> str:
+        return self._stderr.read_text(encoding="utf-8")
 
     @property
-    def printed(self) -> str:
-        return self.output.read_text(encoding="utf-8")
+    def stdout(self) -> str:
+        return self._stdout.read_text(encoding="utf-8")
 
     @property
     def engine_pids(self) -> list[int]:
@@ -61,11 +61,11 @@ class Serving:
 
     def until_ready(self) -> None:
         """Wait until it prints how to connect; how long that may take is for the test's own limit."""
-        self._wait(lambda: "check it" in self.printed)
+        self._wait(lambda: "check it" in self.stdout)
 
-    def until_said(self, text: str) -> None:
+    def until_stderr_has(self, text: str) -> None:
         """Wait until it, or its engine, says something on stderr."""
-        self._wait(lambda: text in self.said)
+        self._wait(lambda: text in self.stderr)
 
     def until_engine_runs(self) -> None:
         """Wait until the engine has written down its processes."""
@@ -73,13 +73,13 @@ class Serving:
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         while not condition():
-            assert self.process.poll() is None or condition(), self.said
+            assert self.process.poll() is None or condition(), self.stderr
             time.sleep(0.05)
 
     def ended(self) -> int:
         return self.process.wait()
 
-    def nothing_is_left(self) -> bool:
+    def engine_is_gone(self) -> bool:
         """Wait until all processes of the engine are gone."""
         while any(map(_runs, self.engine_pids)):
             time.sleep(0.05)

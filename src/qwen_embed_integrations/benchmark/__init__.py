@@ -1,4 +1,4 @@
-"""The RAG benchmark: index a corpus into Chroma, retrieve, rerank, and say what is better and how sure that is."""
+"""The RAG benchmark: index a corpus into Chroma, retrieve, rerank, and tell what is better and how sure that is."""
 
 from __future__ import annotations
 

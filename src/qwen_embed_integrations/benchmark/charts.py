@@ -87,11 +87,11 @@ def scatter_chart(systems: Sequence[SystemResult]) -> str:
     times = [max(system.latency["total"].p50, 1e-3) for system in systems]
 
     def draw(axes: Any, *, narrow: bool) -> None:
-        for at, (system, time) in enumerate(zip(systems, times, strict=True)):
-            value, colour = system.metrics[MAIN_METRIC], _COLOURS[at % len(_COLOURS)]
+        for index, (system, time) in enumerate(zip(systems, times, strict=True)):
+            value, colour = system.metrics[MAIN_METRIC], _COLOURS[index % len(_COLOURS)]
             axes.vlines(time, value.low, value.high, colour, lw=3, alpha=0.4)
             outline = {"color": colour, "mfc": "none", "mew": 2, "ms": 10}  # what lies below is seen too
-            axes.plot(time, value.mean, _SHAPES[at % len(_SHAPES)], label=_name(at, system), **outline)
+            axes.plot(time, value.mean, _SHAPES[index % len(_SHAPES)], label=_name(index, system), **outline)
         axes.set(xscale="log", xlim=(min(times) / 2, max(times) * 2), ylabel=MAIN_METRIC)
         axes.set_xlabel("median milliseconds for one query")
         few = max(times) < 10 * min(times)
@@ -136,9 +136,9 @@ def latency_chart(systems: Sequence[SystemResult], *, write: Callable[[float], s
     return _draw("Median time of each stage of a query", draw, 100 + 34 * len(rows), 120 + 48 * len(rows))
 
 
-def _name(at: int, system: SystemResult) -> str:
+def _name(index: int, system: SystemResult) -> str:
     name = system.name if len(system.name) <= _NAME else f"{system.name[: _NAME - 1]}…"
-    return f"{at + 1}  {name}"
+    return f"{index + 1}  {name}"
 
 
 def _write_rows(axes: Any, systems: Sequence[SystemResult], values: Sequence[str], *, narrow: bool) -> None:
@@ -147,9 +147,9 @@ def _write_rows(axes: Any, systems: Sequence[SystemResult], values: Sequence[str
     axes.set_yticks([])
     axes.locator_params(axis="x", nbins=5 if narrow else 9)
     frame = axes.get_yaxis_transform()
-    for at, (system, value) in enumerate(zip(systems, values, strict=True)):
-        left, right, y = (0.0, 1.0, at - 0.45) if narrow else (-0.02, 1.02, at)
-        axes.text(left, y, _name(at, system), transform=frame, ha="left" if narrow else "right", va="center")
+    for index, (system, value) in enumerate(zip(systems, values, strict=True)):
+        left, right, y = (0.0, 1.0, index - 0.45) if narrow else (-0.02, 1.02, index)
+        axes.text(left, y, _name(index, system), transform=frame, ha="left" if narrow else "right", va="center")
         axes.text(right, y, value, transform=frame, ha="right" if narrow else "left", va="center")
 
 
@@ -169,6 +169,6 @@ def _svg(label: str, draw: Callable[..., None], name: str, size: tuple[int, int]
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     drawn = re.sub(r'<g id="[^"]*"', "<g", buffer.getvalue())
-    drawn = re.sub("|".join(_PAGE_COLOURS), lambda found: _PAGE_COLOURS[found[0]], drawn)
+    drawn = re.sub("|".join(_PAGE_COLOURS), lambda match: _PAGE_COLOURS[match[0]], drawn)
     start = f'<svg class="{name}" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{escape(label)}">'
     return re.sub(r"(?s).*?<svg[^>]*>", start, drawn, count=1).replace("xlink:href", "href")

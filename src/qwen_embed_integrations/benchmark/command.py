@@ -48,7 +48,7 @@ def bench(
     ] = True,
     output: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("bench-results"),
     limit: Annotated[int | None, typer.Option(help="Use so many of the queries, picked by the seed.", min=1)] = None,
-    latency_queries: Annotated[int, typer.Option(help="Queries that are also asked one by one for time.", min=1)] = 200,
+    latency_queries: Annotated[int, typer.Option(help="Queries that are also sent one by one for time.", min=1)] = 200,
     ef_search: Annotated[int, typer.Option(help="Candidates that Chroma keeps while searching.", min=1)] = 500,
     seed: Annotated[int, typer.Option(help="Seed of samples and statistics.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="Device of local models.")] = "auto",
@@ -61,14 +61,14 @@ def bench(
     from qwen_embed_integrations.benchmark.console import ConsoleProgress, print_results  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.datasets import load  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.index import IndexSettings  # noqa: PLC0415
-    from qwen_embed_integrations.benchmark.lineup import assemble, parse_dimensions  # noqa: PLC0415
+    from qwen_embed_integrations.benchmark.lineup import build_lineup, parse_dimensions  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.models import Models, public_url  # noqa: PLC0415
     from qwen_embed_integrations.benchmark.runner import REPORT_FILE, RESULTS_FILE, run  # noqa: PLC0415
 
     sizes = parse_dimensions(dimensions)
-    console, said = Console(), Console(stderr=True)
+    console, messages = Console(), Console(stderr=True)
     with (
-        ConsoleProgress(said) as progress,
+        ConsoleProgress(messages) as progress,
         Models(device=device, dtype=dtype, instruction=instruction, api_key=read_key(api_key_env)) as models,
     ):
         progress.stage(f"Reading {data}")
@@ -76,7 +76,7 @@ def bench(
         if limit is not None:
             dataset = dataset.sample(limit, seed=seed)
         progress.stage("Loading the models")
-        systems = assemble(
+        systems = build_lineup(
             models.embedders(model or [], base_url=base_url),
             dimensions=sizes,
             reranker=models.reranker(rerank, base_url=rerank_base_url),
@@ -103,7 +103,7 @@ def bench(
                 progress=progress,
             )
         except KeyboardInterrupt:
-            said.print(
+            messages.print(
                 f"qwen-embed: interrupted; the systems that finished are in {output / RESULTS_FILE} and "
                 f"{output / REPORT_FILE}",
                 **_PLAIN,
@@ -113,5 +113,7 @@ def bench(
     console.print(f"The report: {output / REPORT_FILE}", **_PLAIN)
     if results.failed:
         names = ", ".join(system.name for system in results.failed)
-        said.print(f"qwen-embed: {len(results.failed)} of {len(results.systems)} systems failed: {names}", markup=False)
+        messages.print(
+            f"qwen-embed: {len(results.failed)} of {len(results.systems)} systems failed: {names}", markup=False
+        )
         raise typer.Exit(1)

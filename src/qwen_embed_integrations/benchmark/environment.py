@@ -35,20 +35,20 @@ _MIB = 2**20
 
 def versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
     """Return the versions of Python and of those packages that are installed."""
-    found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
+    installed = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> dict[str, Any]:
     """Return the processor, the cores this process may use, the memory in GiB, and the GPUs that torch sees."""
     psutil = require("psutil", extra="benchmark")
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS or Windows
-    found = {
+    machine = {
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
@@ -56,16 +56,16 @@ def hardware() -> dict[str, Any]:
     }
     torch = sys.modules.get("torch")  # not loaded: no local model ran, so no GPU here mattered
     if torch is not None and torch.cuda.is_available():
-        found["gpus"] = [torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())]
-    return found
+        machine["gpus"] = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return machine
 
 
 def _cpu() -> str:
     try:
-        named = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
-        named = None
-    return named[1] if named else platform.processor() or platform.machine()
+        model = None
+    return model[1] if model else platform.processor() or platform.machine()
 
 
 class MemoryWatch:
@@ -73,20 +73,20 @@ class MemoryWatch:
 
     Attributes:
         before_mib: Resident memory at the start, in MiB.
-        peak_mib: Most resident memory seen, in MiB, looked at every `interval` seconds.
+        peak_mib: The highest resident memory, in MiB, measured every `interval` seconds.
     """
 
     def __init__(self, interval: float = 0.05) -> None:
         self._process = require("psutil", extra="benchmark").Process()
         self._interval = interval
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="memory-watch", daemon=True)
+        self._thread = threading.Thread(target=self._measure, name="memory-watch", daemon=True)
         self.before_mib = self.peak_mib = self._resident()
 
     def _resident(self) -> float:
         return float(self._process.memory_info().rss) / _MIB
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while not self._done.wait(self._interval):
             self.peak_mib = max(self.peak_mib, self._resident())
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.benchmark.ranking import Scores
     from qwen_embed_integrations.vectors import Float32
 
-_QUERIES_AT_ONCE = 256
+_QUERIES_PER_CALL = 256
 # The rest of a float32 similarity is noise, which would order equal documents one way in Chroma and another in numpy.
 _DIGITS = 6
 _SAME = 1e-5
@@ -102,20 +102,20 @@ class VectorIndex:
             Cosine similarity by document id, for each query.
         """
         include = ["distances", "documents"] if with_texts else ["distances"]
-        found: list[Scores] = []
-        for start in range(0, len(rows), _QUERIES_AT_ONCE):
+        results: list[Scores] = []
+        for start in range(0, len(rows), _QUERIES_PER_CALL):
             interrupts.check()
             reply = self._collection.query(
-                query_embeddings=rows[start : start + _QUERIES_AT_ONCE], n_results=depth, include=include
+                query_embeddings=rows[start : start + _QUERIES_PER_CALL], n_results=depth, include=include
             )
             for ids, distances in zip(reply["ids"], reply["distances"], strict=True):
-                found.append(
+                results.append(
                     {key: round(1.0 - float(distance), _DIGITS) for key, distance in zip(ids, distances, strict=True)}
                 )
-        return found
+        return results
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         # Before 1.5.2 a client has no close, and its files stay open until the process ends.
         getattr(self._client, "close", lambda: None)()
 
@@ -138,27 +138,27 @@ def exact_search(ids: Sequence[str], documents: Float32, queries: Float32, depth
     Returns:
         Cosine similarity by document id, for each query.
     """
-    found: list[Scores] = []
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+    results: list[Scores] = []
+    for start in range(0, len(queries), _QUERIES_PER_CALL):
         interrupts.check()
-        similarities = (queries[start : start + _QUERIES_AT_ONCE] @ documents.T).astype(np.float64).round(_DIGITS)
-        found.extend(best(ids, row, depth) for row in similarities)
-    return found
+        similarities = (queries[start : start + _QUERIES_PER_CALL] @ documents.T).astype(np.float64).round(_DIGITS)
+        results.extend(best(ids, row, depth) for row in similarities)
+    return results
 
 
-def overlap(found: Sequence[Scores], exact: Sequence[Scores]) -> float:
+def overlap(results: Sequence[Scores], exact: Sequence[Scores]) -> float:
     """Tell how much of the exact result an index finds.
 
     Args:
-        found: Results of the index, one a query, cut to the same depth as `exact`.
+        results: Results of the index, one a query, cut to the same depth as `exact`.
         exact: Results of exact search.
 
     Returns:
-        Mean share of the exact neighbours that were found. A document as near as the last exact neighbour counts
+        Mean share of the exact neighbours that the index finds. A document as near as the last exact neighbour counts
         as one, since equal vectors have no order.
     """
     shares = []
-    for ours, true in zip(found, exact, strict=True):
-        least = min(true.values()) - _SAME
-        shares.append(min(1.0, sum(similarity >= least for similarity in ours.values()) / len(true)))
+    for approximate, true in zip(results, exact, strict=True):
+        lowest = min(true.values()) - _SAME
+        shares.append(min(1.0, sum(similarity >= lowest for similarity in approximate.values()) / len(true)))
     return float(np.mean(shares))

@@ -48,7 +48,7 @@ def tokenize(text: str) -> list[str]:
     terms: list[str] = []
     for piece in _PIECE.findall(unicodedata.normalize("NFKC", text)):
         if _UNSPACED_RUN.fullmatch(piece):
-            terms.extend([piece[at : at + 2] for at in range(len(piece) - 1)] or [piece])
+            terms.extend([piece[start : start + 2] for start in range(len(piece) - 1)] or [piece])
         else:
             terms.append(piece.lower())
             parts = [part for name in piece.split("_") for part in _parts(name)]
@@ -59,8 +59,8 @@ def tokenize(text: str) -> list[str]:
 
 def _parts(name: str) -> list[str]:
     # Only ASCII identifiers are split: elsewhere a capital inside a word is rare, and these patterns miss letters.
-    found: list[str] = _IDENTIFIER_PART.findall(name) if name.isascii() else [name]
-    return [part for part in found if part]
+    parts: list[str] = _IDENTIFIER_PART.findall(name) if name.isascii() else [name]
+    return [part for part in parts if part]
 
 
 class LexicalIndex:

@@ -1,10 +1,10 @@
-"""From models to the systems of a run."""
+"""Which systems a run compares, from the models it is given."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qwen_embed_integrations.benchmark.models import Labelled, labels
+from qwen_embed_integrations.benchmark.models import NamedEmbedder, labels
 from qwen_embed_integrations.benchmark.systems import DenseSystem, FusionSystem, LexicalSystem, RerankedSystem
 from qwen_embed_integrations.errors import InvalidInputError
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.reranker import Reranker
 
 
-def assemble(
-    models: Sequence[Labelled],
+def build_lineup(
+    models: Sequence[NamedEmbedder],
     *,
     dimensions: Sequence[int] = (),
     reranker: Reranker | None = None,
@@ -24,7 +24,7 @@ def assemble(
     bm25: bool = True,
     fusion: bool = True,
 ) -> list[System]:
-    """Lay out what is compared.
+    """Build the systems that are compared.
 
     Args:
         models: Embedding models.
@@ -42,10 +42,10 @@ def assemble(
     """
     for model in models:
         size = model.embedder.dimensions
-        wrong = [each for each in dimensions if each < 1 or (size is not None and each > size)]
-        if wrong:
+        refused = [dimension for dimension in dimensions if dimension < 1 or (size is not None and dimension > size)]
+        if refused:
             raise InvalidInputError(
-                f"`dimensions` holds {wrong[0]}; {model.label} gives vectors of at least 1"
+                f"`dimensions` holds {refused[0]}; {model.label} gives vectors of at least 1"
                 + (f" and at most {size}." if size else "."),
                 parameter="dimensions",
             )
@@ -54,7 +54,7 @@ def assemble(
         model.label: [DenseSystem(_name(model, size), model.embedder, size, model.model) for size in sizes]
         for model in models
     }
-    systems: list[System] = [system for each in dense.values() for system in each]
+    systems: list[System] = [system for of_one_model in dense.values() for system in of_one_model]
     if bm25:
         lexical = LexicalSystem()
         systems.append(lexical)
@@ -68,9 +68,9 @@ def assemble(
     return systems
 
 
-def _name(model: Labelled, size: int | None) -> str:
-    known = size or model.embedder.dimensions
-    return f"{model.label} ({known})" if known else model.label
+def _name(model: NamedEmbedder, size: int | None) -> str:
+    shown = size or model.embedder.dimensions
+    return f"{model.label} ({shown})" if shown else model.label
 
 
 def parse_dimensions(text: str | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Measure one system: quality over all queries, time over some of them asked alone, memory, and the index."""
+"""Measure one system: quality over all queries, time over some of them sent alone, memory, and the index."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.benchmark.progress import Progress
     from qwen_embed_integrations.benchmark.ranking import Scores
     from qwen_embed_integrations.benchmark.retrieval import IndexCost, Retriever
-    from qwen_embed_integrations.benchmark.shared_parts import Workbench
+    from qwen_embed_integrations.benchmark.shared_parts import SharedParts
     from qwen_embed_integrations.benchmark.systems import System
 
-# An application asks for so many documents; a fusion and a reranker ask their parts for more.
-_ASKED = 10
+# So many documents an application retrieves; a fusion and a reranker take more from their shared.
+_TOP_K = 10
 _WARM_UP = 3
 
 
@@ -38,7 +38,7 @@ class Sample:
     """Queries that get more than a place in the means.
 
     Attributes:
-        timed: Positions of those asked alone.
+        timed: Positions of those that are also sent alone.
         shown: Positions of those whose ranks are kept.
     """
 
@@ -62,17 +62,17 @@ class Measured:
 
 
 def measure(
-    system: System, dataset: Dataset, bench: Workbench, sample: Sample, *, seed: int, progress: Progress
+    system: System, dataset: Dataset, shared: SharedParts, sample: Sample, *, seed: int, progress: Progress
 ) -> Measured:
     """Index, search and measure.
 
     Args:
         system: What is measured.
         dataset: What is searched.
-        bench: Builds it.
+        shared: Where its index and its vectors come from.
         sample: Queries to time and to show.
         seed: Seed of the intervals.
-        progress: Hears what is being done.
+        progress: Is told what is being done.
 
     Returns:
         Its numbers.
@@ -82,42 +82,42 @@ def measure(
     """
     relevance = [dataset.relevance[query] for query in dataset.queries]
     with MemoryWatch() as memory:
-        retriever = bench.retriever(system)
+        retriever = shared.retriever(system)
         progress.stage(f"{system.name}: searching for {len(relevance):,} queries")
         results = retriever.results
-        progress.stage(f"{system.name}: asking {len(sample.timed):,} queries one by one", timed=True)
+        progress.stage(f"{system.name}: timing {len(sample.timed):,} queries one by one", timed=True)
         latency = _latency(retriever, dataset, sample.timed)
         interrupts.check()
         progress.stage(f"{system.name}: computing metrics and intervals")
-        asked, check = results, None
+        top, check = results, None
         if isinstance(retriever, DenseRetriever):
-            asked = retriever.top(_ASKED)
-            check = _check_index(retriever, asked, relevance)
-    values = evaluate(asked, relevance)
+            top = retriever.top(_TOP_K)
+            check = _check_index(retriever, top, relevance)
+    values = evaluate(top, relevance)
     result = SystemResult(
         name=system.name,
         kind=system.kind,
         settings=system.settings(),
-        metrics={name: interval(each, seed=seed) for name, each in values.items()},
+        metrics={name: interval(of_queries, seed=seed) for name, of_queries in values.items()},
         indexing=_indexing(retriever.cost, len(dataset.documents)),
         latency=latency,
         index_check=check,
         memory_before_mib=round(memory.before_mib, 1),
         memory_peak_mib=round(memory.peak_mib, 1),
     )
-    ranks = [_first_rank(results[at], relevance[at]) for at in sample.shown]
+    ranks = [_first_rank(results[position], relevance[position]) for position in sample.shown]
     return Measured(result, values[MAIN_METRIC], ranks)
 
 
 def _latency(retriever: Retriever, dataset: Dataset, positions: Sequence[int]) -> dict[str, Latency]:
     queries = list(dataset.queries.values())
-    for at in positions[:_WARM_UP]:
-        retriever.ask(queries[at], _ASKED, Stopwatch())
+    for position in positions[:_WARM_UP]:
+        retriever.search(queries[position], _TOP_K, Stopwatch())
     watches = []
-    for at in positions:
+    for position in positions:
         interrupts.check()
         watch = Stopwatch()
-        retriever.ask(queries[at], _ASKED, watch)
+        retriever.search(queries[position], _TOP_K, watch)
         watches.append(watch.seconds)
     stages = {stage: [watch.get(stage, 0.0) for watch in watches] for stage in watches[0]}
     total = [sum(watch.values()) for watch in watches]
@@ -130,11 +130,11 @@ def _percentiles(seconds: Sequence[float]) -> Latency:
 
 
 def _check_index(
-    retriever: DenseRetriever, asked: Sequence[Scores], relevance: Sequence[Mapping[str, int]]
+    retriever: DenseRetriever, top: Sequence[Scores], relevance: Sequence[Mapping[str, int]]
 ) -> IndexCheck:
-    exact = retriever.exact(_ASKED)
+    exact = retriever.exact(_TOP_K)
     return IndexCheck(
-        recall_at_10=overlap(asked, exact),
+        recall_at_10=overlap(top, exact),
         exact={name: float(values.mean()) for name, values in evaluate(exact, relevance).items()},
     )
 

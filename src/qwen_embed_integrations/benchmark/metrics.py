@@ -64,10 +64,10 @@ def evaluate(results: Sequence[Mapping[str, float]], relevance: Sequence[Mapping
     """
     values = {name: np.zeros(len(results)) for name in METRICS}
     deepest = max(depth for _, depth in METRICS.values())
-    for at, (scores, judged) in enumerate(zip(results, relevance, strict=True)):
+    for position, (scores, judged) in enumerate(zip(results, relevance, strict=True)):
         # A grade below 0 marks what is worse than not relevant; it gains nothing.
         grades = np.array([max(judged.get(document, 0), 0) for document in ranked(scores, deepest)], np.float64)
         ideal = np.array(sorted((grade for grade in judged.values() if grade > 0), reverse=True), np.float64)
         for name, (metric, depth) in METRICS.items():
-            values[name][at] = metric(grades, ideal, depth)
+            values[name][position] = metric(grades, ideal, depth)
     return values

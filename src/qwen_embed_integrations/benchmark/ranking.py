@@ -40,12 +40,12 @@ def best(ids: Sequence[str], scores: npt.NDArray[np.floating], depth: int) -> Sc
         The best `depth` documents; where scores tie at the end, those with the higher ids.
     """
     if depth < len(ids):
-        least = np.partition(scores, len(ids) - depth)[len(ids) - depth]
-        kept = np.flatnonzero(scores >= least)
+        lowest = np.partition(scores, len(ids) - depth)[len(ids) - depth]
+        indexes = np.flatnonzero(scores >= lowest)
     else:
-        kept = np.arange(len(ids))
-    found = {ids[int(at)]: float(scores[at]) for at in kept}
-    return {document: found[document] for document in ranked(found, depth)}
+        indexes = np.arange(len(ids))
+    top = {ids[int(index)]: float(scores[index]) for index in indexes}
+    return {document: top[document] for document in ranked(top, depth)}
 
 
 def fuse(results: Sequence[Mapping[str, float]], *, k: int = 60, depth: int | None = None) -> Scores:

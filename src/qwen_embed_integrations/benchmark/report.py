@@ -89,7 +89,7 @@ def plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(plain, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {plain(each)}" for name, each in _items(value))
+        return ", ".join(f"{name} {plain(setting)}" for name, setting in _items(value))
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

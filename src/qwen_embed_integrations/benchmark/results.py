@@ -1,4 +1,4 @@
-"""What a run found: plain data, one file on disk."""
+"""The results of a run: plain data, one file on disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Indexing:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds for one query, asked alone.
+    """Milliseconds for one query, sent alone.
 
     Attributes:
         p50: Half of the queries are faster.

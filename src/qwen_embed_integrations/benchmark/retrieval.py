@@ -1,4 +1,4 @@
-"""Systems at work: each indexed once, answering all queries at once for quality and one by one for time."""
+"""Indexed systems: they answer all queries together for quality, and one by one for time."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Retriever(Protocol):
         """Answers to all queries, in their order."""
         ...
 
-    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
-        """Answer one query as an application would, timing each stage."""
+    def search(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+        """Answer one query as an application would, and time each stage."""
         ...
 
 
@@ -142,11 +142,11 @@ class DenseRetriever:
         return self._index.search(self._queries, self._depth)
 
     def top(self, depth: int) -> list[Scores]:
-        """Answers to all queries of the search that `ask` makes, which is for `depth` documents and no more."""
+        """Answers to all queries of the search that `search` makes, for `depth` documents and no more."""
         # HNSW looks at as many candidates as are asked for, or ef_search if that is more. Below ef_search a deeper
         # search is the same one, and its ties are broken here and not by the index.
         if self._depth <= self._index.settings.ef_search:
-            return [{document: found[document] for document in ranked(found, depth)} for found in self.results]
+            return [{document: scores[document] for document in ranked(scores, depth)} for scores in self.results]
         return self._index.search(self._queries, min(depth, len(self._ids)))
 
     def exact(self, depth: int) -> list[Scores]:
@@ -154,7 +154,7 @@ class DenseRetriever:
         # Cut once more instead of kept: a run holds all its systems to the end.
         return exact_search(self._ids, vectors.cut(self._model.documents, self._dimensions), self._queries, depth)
 
-    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+    def search(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""
         with watch.time("embed"):
             rows = vectors.cut(self._embedder.embed_queries([query]), self._dimensions)
@@ -177,13 +177,13 @@ class LexicalRetriever:
     @cached_property
     def results(self) -> list[Scores]:
         """Answers to all queries."""
-        found = []
+        results = []
         for query in self._queries:
             interrupts.check()
-            found.append(self._index.search(query, self._depth))
-        return found
+            results.append(self._index.search(query, self._depth))
+        return results
 
-    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+    def search(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""
         with watch.time("search"):
             return self._index.search(query, depth)
@@ -202,9 +202,9 @@ class FusionRetriever:
         """Answers to all queries."""
         return [self._fuse(answers) for answers in zip(*(part.results for part in self._parts), strict=True)]
 
-    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+    def search(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""
-        answers = [part.ask(query, self._system.depth, watch) for part in self._parts]
+        answers = [part.search(query, self._system.depth, watch) for part in self._parts]
         with watch.time("search"):
             fused = self._fuse(answers)
             return {document: fused[document] for document in ranked(fused, depth)}
@@ -228,16 +228,16 @@ class RerankedRetriever:
         """Answers to all queries."""
         queries = self._dataset.queries.values()
         self._progress.stage(f"{self._system.name}: reranking for {len(queries):,} queries", total=len(queries))
-        found = []
+        results = []
         for query, candidates in zip(queries, self._first.results, strict=True):
             interrupts.check()
-            found.append(self._rerank(query, candidates))
+            results.append(self._rerank(query, candidates))
             self._progress.advance()
-        return found
+        return results
 
-    def ask(self, query: str, depth: int, watch: Stopwatch) -> Scores:
+    def search(self, query: str, depth: int, watch: Stopwatch) -> Scores:
         """Answer one query."""
-        candidates = self._first.ask(query, self._system.depth, watch)
+        candidates = self._first.search(query, self._system.depth, watch)
         with watch.time("rerank"):
             scores = self._rerank(query, candidates)
         return {document: scores[document] for document in ranked(scores, depth)}
@@ -247,4 +247,4 @@ class RerankedRetriever:
         if not documents:
             return {}
         texts = [self._dataset.documents[document] for document in documents]
-        return {documents[at]: score for at, score in self._system.reranker.rerank(query, texts)}
+        return {documents[index]: score for index, score in self._system.reranker.rerank(query, texts)}

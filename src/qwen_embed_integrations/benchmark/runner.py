@@ -19,7 +19,7 @@ from qwen_embed_integrations.benchmark.measure import Measured, Sample, measure
 from qwen_embed_integrations.benchmark.progress import Progress, Silent
 from qwen_embed_integrations.benchmark.report import render
 from qwen_embed_integrations.benchmark.results import Comparison, Example, Results, SystemResult, write_whole
-from qwen_embed_integrations.benchmark.shared_parts import Workbench
+from qwen_embed_integrations.benchmark.shared_parts import SharedParts
 from qwen_embed_integrations.benchmark.significance import RESAMPLES, holm, interval, paired_test
 from qwen_embed_integrations.benchmark.systems import FusionSystem, RerankedSystem
 from qwen_embed_integrations.errors import InvalidInputError, QwenEmbedError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RESULTS_FILE = "results.json"
 REPORT_FILE = "report.html"
 # Deeper than any metric looks.
-_LEAST_DEPTH = 100
+_MIN_DEPTH = 100
 _EXAMPLES = 3
 _EXAMPLE_CHARACTERS = 700
 
@@ -62,10 +62,10 @@ def run(
         systems: What is compared; the first is what the others are tested against.
         output: Folder for the results; made if missing.
         index: How Chroma indexes.
-        latency_queries: How many queries are also asked one by one to measure time, at most.
+        latency_queries: How many queries are also sent one by one to measure time, at most.
         seed: Seed of the samples and the statistics.
         settings: More facts for the record, as JSON values.
-        progress: Hears what is being done.
+        progress: Is told what is being done.
 
     Returns:
         What is in `results.json`.
@@ -83,33 +83,35 @@ def run(
     results = _begin(dataset, index, {"seed": seed, "resamples": RESAMPLES, **(settings or {})}, latency_queries)
     _write(results, folder)
     depth = max(
-        _LEAST_DEPTH, *(system.depth for system in systems if isinstance(system, (FusionSystem, RerankedSystem))), 0
+        _MIN_DEPTH, *(system.depth for system in systems if isinstance(system, (FusionSystem, RerankedSystem))), 0
     )
-    sample = Sample(_pick(dataset, latency_queries, seed), _pick(dataset, _EXAMPLES, seed + 1))
-    tried: list[SystemResult] = []
+    sample = Sample(_sample_positions(dataset, latency_queries, seed), _sample_positions(dataset, _EXAMPLES, seed + 1))
+    system_results: list[SystemResult] = []
     measured: list[Measured] = []
     with (
         tempfile.TemporaryDirectory(prefix=".index-", dir=folder, ignore_cleanup_errors=True) as indexes,
-        Workbench(dataset, Path(indexes), index, depth=depth, progress=progress) as bench,
+        SharedParts(dataset, Path(indexes), index, depth=depth, progress=progress) as shared,
     ):
         for system in systems:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                outcome = _try(system, dataset, bench, sample, seed=seed, progress=progress)
-            notes = tuple(dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, UserWarning)))
+                outcome = _try(system, dataset, shared, sample, seed=seed, progress=progress)
+            notes = tuple(
+                dict.fromkeys(str(warned.message) for warned in caught if issubclass(warned.category, UserWarning))
+            )
             if isinstance(outcome, Measured):
                 compared = _compare(outcome, measured[0], seed) if measured else None
                 outcome = replace(outcome, result=replace(outcome.result, comparison=compared, notes=notes))
                 measured.append(outcome)
-                tried.append(outcome.result)
+                system_results.append(outcome.result)
             else:
-                tried.append(replace(outcome, notes=notes))
+                system_results.append(replace(outcome, notes=notes))
             results = replace(
                 results,
-                complete=len(tried) == len(systems),
+                complete=len(system_results) == len(systems),
                 hardware=environment.hardware(),  # torch may have been loaded since
-                systems=_correct(tried),
-                examples=_show(dataset, sample, measured),
+                systems=_correct(system_results),
+                examples=_examples(dataset, sample, measured),
             )
             _write(results, folder)
             interrupts.check()
@@ -120,9 +122,9 @@ def _check(systems: Sequence[System], latency_queries: int) -> None:
     if not systems:
         raise InvalidInputError("`systems` is empty; name at least one.", parameter="systems")
     names = [system.name for system in systems]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidInputError(f"`systems` has more than one named {', '.join(twice)}.", parameter="systems")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise InvalidInputError(f"`systems` has more than one named {', '.join(duplicates)}.", parameter="systems")
     if latency_queries < 1:
         raise InvalidInputError(
             f"`latency_queries` is {latency_queries}; time at least 1 query.", parameter="latency_queries"
@@ -166,14 +168,16 @@ def _write(results: Results, folder: Path) -> None:
     write_whole(folder / REPORT_FILE, render(results))
 
 
-def _pick(dataset: Dataset, count: int, seed: int) -> list[int]:
+def _sample_positions(dataset: Dataset, count: int, seed: int) -> list[int]:
     """Return positions of queries, in random order."""
-    return [int(at) for at in np.random.default_rng(seed).permutation(len(dataset.queries))[:count]]
+    return [int(position) for position in np.random.default_rng(seed).permutation(len(dataset.queries))[:count]]
 
 
-def _try(system: System, dataset: Dataset, bench: Workbench, sample: Sample, **options: Any) -> Measured | SystemResult:
+def _try(
+    system: System, dataset: Dataset, shared: SharedParts, sample: Sample, **options: Any
+) -> Measured | SystemResult:
     try:
-        return measure(system, dataset, bench, sample, **options)
+        return measure(system, dataset, shared, sample, **options)
     except QwenEmbedError as error:
         message = str(error)
     except Exception as error:  # noqa: BLE001 whatever it is, the other systems go on
@@ -198,14 +202,14 @@ def _correct(systems: Sequence[SystemResult]) -> tuple[SystemResult, ...]:
     )
 
 
-def _show(dataset: Dataset, sample: Sample, measured: Sequence[Measured]) -> tuple[Example, ...]:
+def _examples(dataset: Dataset, sample: Sample, measured: Sequence[Measured]) -> tuple[Example, ...]:
     ids = list(dataset.queries)
     examples = []
-    for at, position in enumerate(sample.shown):
+    for number, position in enumerate(sample.shown):
         judged = dataset.relevance[ids[position]]
         document = max((key for key in judged if key in dataset.documents), key=judged.__getitem__, default=None)
         text = "" if document is None else dataset.documents[document]
         short = text if len(text) <= _EXAMPLE_CHARACTERS else text[:_EXAMPLE_CHARACTERS].rstrip() + " …"
-        ranks = {each.result.name: each.ranks[at] for each in measured}
+        ranks = {one.result.name: one.ranks[number] for one in measured}
         examples.append(Example(dataset.queries[ids[position]], short, ranks))
     return tuple(examples)

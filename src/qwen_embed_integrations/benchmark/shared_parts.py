@@ -1,4 +1,4 @@
-"""Builds systems, each part of them once."""
+"""Indexed systems, and the vectors and indexes that they share, each built once."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.benchmark.systems import DenseSystem, System
     from qwen_embed_integrations.embedder import Embedder
 
-_Kept = TypeVar("_Kept")
+_Built = TypeVar("_Built")
 
 
-class Workbench:
-    """Builds each system and each model's vectors once; a context manager that lets go of them."""
+class SharedParts:
+    """Builds each system and each model's vectors once; a context manager that closes them."""
 
     def __init__(
         self, dataset: Dataset, folder: Path, settings: IndexSettings, *, depth: int, progress: Progress | None = None
@@ -45,7 +45,7 @@ class Workbench:
             settings: How Chroma indexes.
             depth: Documents a query that `results` hold; more than any metric, fusion or reranker looks at, so that
                 equal scores at its end are broken here and not by the index.
-            progress: Hears what is being done.
+            progress: Is told what is being done.
         """
         self._dataset = dataset
         self._depth = depth
@@ -63,14 +63,14 @@ class Workbench:
             system: What to build.
 
         Returns:
-            The same retriever each time. What failed once fails again with the same error, without a new try.
+            The same retriever each time. What failed once raises the same error again, without a new try.
         """
         if system not in self._retrievers:
             try:
                 self._retrievers[system] = self._build(system)
-            except Exception as error:  # noqa: BLE001 kept, and raised below
+            except Exception as error:  # noqa: BLE001 stored, and raised below
                 self._retrievers[system] = error
-        return _or_raise(self._retrievers[system])
+        return _built_or_raise(self._retrievers[system])
 
     def _build(self, system: System) -> Retriever:
         if isinstance(system, LexicalSystem):
@@ -88,9 +88,9 @@ class Workbench:
         if key not in self._vectors:
             try:
                 self._vectors[key] = self._embed(system.embedder, system.name)
-            except Exception as error:  # noqa: BLE001 kept, and raised below
+            except Exception as error:  # noqa: BLE001 stored, and raised below
                 self._vectors[key] = error
-        return _or_raise(self._vectors[key])
+        return _built_or_raise(self._vectors[key])
 
     def _embed(self, embedder: Embedder, name: str) -> ModelVectors:
         texts = list(self._dataset.documents.values())
@@ -108,7 +108,7 @@ class Workbench:
         return ModelVectors(documents, embedder.embed_queries(queries), watch.seconds["embed"], tokens)
 
     def close(self) -> None:
-        """Let go of the indexes."""
+        """Close the indexes."""
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -118,7 +118,7 @@ class Workbench:
         self.close()
 
 
-def _or_raise(kept: _Kept | Exception) -> _Kept:
-    if isinstance(kept, Exception):
-        raise kept
-    return kept
+def _built_or_raise(built: _Built | Exception) -> _Built:
+    if isinstance(built, Exception):
+        raise built
+    return built

@@ -53,7 +53,7 @@ def interval(values: Float64, *, seed: int = 0, resamples: int = RESAMPLES) -> I
     mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, mean, mean)
-    found = require("scipy.stats", extra="benchmark").bootstrap(
+    estimate = require("scipy.stats", extra="benchmark").bootstrap(
         (values,),
         np.mean,
         method="percentile",
@@ -62,7 +62,7 @@ def interval(values: Float64, *, seed: int = 0, resamples: int = RESAMPLES) -> I
         batch=_batch(values),
         rng=np.random.default_rng(seed),
     )
-    return Interval(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(mean, float(estimate.confidence_interval.low), float(estimate.confidence_interval.high))
 
 
 def paired_test(differences: Float64, *, seed: int = 0, resamples: int = RESAMPLES) -> float:
@@ -85,7 +85,7 @@ def paired_test(differences: Float64, *, seed: int = 0, resamples: int = RESAMPL
         return np.asarray(differences * random.choice((-1.0, 1.0), size))
 
     # Not scipy's permutation_test: for each batch that visits the queries one by one.
-    found = require("scipy.stats", extra="benchmark").monte_carlo_test(
+    tested = require("scipy.stats", extra="benchmark").monte_carlo_test(
         differences,
         flipped,
         _distance,
@@ -94,7 +94,7 @@ def paired_test(differences: Float64, *, seed: int = 0, resamples: int = RESAMPL
         vectorized=True,
         batch=_batch(differences),
     )
-    return float(found.pvalue)
+    return float(tested.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -108,9 +108,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(p_values)
     highest = 0.0
-    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[at]))
-        corrected[at] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
     return corrected
 
 

@@ -50,16 +50,16 @@ class DenseSystem:
 
     def _fingerprint(self) -> str | None:
         """Return that of an embedder of this size; None where the model gives no such size."""
-        whole = self.embedder
-        if self.dimensions is None or self.dimensions == whole.dimensions:
-            return whole.fingerprint
+        embedder = self.embedder
+        if self.dimensions is None or self.dimensions == embedder.dimensions:
+            return embedder.fingerprint
         try:
-            # Never asked for a vector and never closed: the engine stays the first embedder's.
+            # Embeds nothing and is never closed: the engine stays the first embedder's.
             cut = Embedder(
-                whole._engine,  # noqa: SLF001 one model, described at another size
-                whole.profile,
+                embedder._engine,  # noqa: SLF001 one model, described at another size
+                embedder.profile,
                 dimensions=self.dimensions,
-                instruction=whole.instruction,
+                instruction=embedder.instruction,
             )
         except InvalidInputError:
             return None

@@ -1,1 +1,1 @@
-"""Servers, started with the right settings."""
+"""Servers, started with the right options."""

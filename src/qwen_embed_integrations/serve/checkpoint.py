@@ -1,4 +1,4 @@
-"""What the files of a checkpoint say of it: in a folder, or in the hub's cache on this machine."""
+"""What the files of a checkpoint tell about it: in a folder, or in the hub's cache on this machine."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ class Checkpoint:
     @property
     def context(self) -> int | None:
         """Most tokens it has positions for; None where it does not say."""
-        found = self.config.get("max_position_embeddings")
-        return found if isinstance(found, int) else None
+        positions = self.config.get("max_position_embeddings")
+        return positions if isinstance(positions, int) else None
 
     @property
     def width(self) -> int | None:
         """Size of a token's state; None where it does not say."""
-        found = self.config.get("hidden_size")
-        return found if isinstance(found, int) else None
+        size = self.config.get("hidden_size")
+        return size if isinstance(size, int) else None
 
     @property
     def weights(self) -> int | None:
@@ -84,17 +84,17 @@ class Checkpoint:
 
     @property
     def pooling(self) -> Pooling | None:
-        """The pooling that sentence-transformers' files ask for; None where it is another than ours, or not said."""
+        """The pooling that sentence-transformers' files ask for; None where it is none of ours, or not given."""
         for module in self._modules:
             if _kind(module) == "Pooling":
                 settings = _read(self.folder / str(module.get("path", "")) / "config.json") or {}
-                asked: dict[str, Pooling] = {
+                modes: dict[str, Pooling] = {
                     "pooling_mode_lasttoken": "last",
                     "pooling_mode_cls_token": "cls",
                     "pooling_mode_mean_tokens": "mean",
                 }
                 named = settings.get("pooling_mode")
-                chosen = [mode for key, mode in asked.items() if settings.get(key) or named in {mode, f"{mode}token"}]
+                chosen = [mode for key, mode in modes.items() if settings.get(key) or named in {mode, f"{mode}token"}]
                 return chosen[0] if len(chosen) == 1 else None
         # https://github.com/facebookresearch/contriever, README.md: it comes without such files.
         return "mean" if self.class_name == "Contriever" else None
@@ -114,15 +114,15 @@ class Checkpoint:
         """Whether its tokenizer ends each text with a token of its own."""
         tokenizer = _read(self.folder / "tokenizer.json")
         processor = (tokenizer.get("post_processor") if isinstance(tokenizer, dict) else None) or {}
-        for each in (processor, *processor.get("processors", ())):
-            if each.get("type") == "TemplateProcessing" and each.get("single"):
-                return "SpecialToken" in each["single"][-1]
+        for step in (processor, *processor.get("processors", ())):
+            if step.get("type") == "TemplateProcessing" and step.get("single"):
+                return "SpecialToken" in step["single"][-1]
         return False
 
     @property
     def _modules(self) -> list[dict[str, Any]]:
-        read = _read(self.folder / "modules.json")
-        return [module for module in read if isinstance(module, dict)] if isinstance(read, list) else []
+        modules = _read(self.folder / "modules.json")
+        return [module for module in modules if isinstance(module, dict)] if isinstance(modules, list) else []
 
 
 def open_checkpoint(folder: Path) -> Checkpoint | None:
@@ -132,7 +132,7 @@ def open_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def cached(model: str, revision: str | None = None) -> Checkpoint | None:
-    """Return what the hub's cache on this machine has of a model; the network is not asked.
+    """Return what the hub's cache on this machine has of a model; without the network.
 
     Args:
         model: A hub id.
@@ -141,20 +141,20 @@ def cached(model: str, revision: str | None = None) -> Checkpoint | None:
     Returns:
         Its newest files here, or None.
     """
-    # The layout that huggingface_hub documents; to ask it would take half a second to import it.
+    # The layout that huggingface_hub documents; importing it would take half a second.
     folder = _hub_cache() / f"models--{model.replace('/', '--')}"
-    named = revision or "main"
+    name = revision or "main"
     try:
-        commit = (folder / "refs" / named).read_text(encoding="utf-8").strip()
+        commit = (folder / "refs" / name).read_text(encoding="utf-8").strip()
     except OSError:
-        commit = named
+        commit = name
     return open_checkpoint(folder / "snapshots" / commit)
 
 
 def _hub_cache() -> Path:
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if found := os.environ.get(name):
-            return Path(found).expanduser()
+        if folder := os.environ.get(name):
+            return Path(folder).expanduser()
     if home := os.environ.get("HF_HOME"):
         return Path(home).expanduser() / "hub"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"

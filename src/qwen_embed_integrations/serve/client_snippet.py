@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.serve.target import Target
 
 
-def connecting(target: Target, *, served_name: str, url: str, api_key_env: str | None) -> str:
+def client_snippet(target: Target, *, served_name: str, url: str, api_key_env: str | None) -> str:
     """Return Python that connects to a server.
 
     Args:
@@ -24,26 +24,26 @@ def connecting(target: Target, *, served_name: str, url: str, api_key_env: str |
     Returns:
         Lines for the core and for LangChain, and for LlamaIndex as a comment, since few have both.
     """
-    embeds = target.task == "embed"
-    core, langchain = ("Embedder", "ServedEmbeddings") if embeds else ("Reranker", "ServedRerank")
-    llama_index = "ServedEmbedding" if embeds else "ServedRerank"
+    is_embedding = target.task == "embed"
+    core, langchain = ("Embedder", "ServedEmbeddings") if is_embedding else ("Reranker", "ServedRerank")
+    llama_index = "ServedEmbedding" if is_embedding else "ServedRerank"
     profile = _profile(target, served_name)
     names = f"{core}, profile_for" if profile else core
     name = json.dumps(served_name, ensure_ascii=False)  # a Python string too
-    rest = [f'base_url="{url}/v1"']
+    pairs = [f'base_url="{url}/v1"']
     if profile:
-        rest.append(f"profile={profile}")
+        pairs.append(f"profile={profile}")
     if api_key_env:
-        rest.append(f'api_key=os.environ["{api_key_env}"]')
-    settings = ", ".join(rest)
+        pairs.append(f'api_key=os.environ["{api_key_env}"]')
+    arguments = ", ".join(pairs)
     lines = [
         f"from qwen_embed_integrations import {names}",
         f"from qwen_embed_integrations.langchain import {langchain}",
         "",
-        f"{core.lower()} = {core}.served({name}, {settings})",
-        f"{'embeddings' if embeds else 'compressor'} = {langchain}(model={name}, {settings})",
+        f"{core.lower()} = {core}.served({name}, {arguments})",
+        f"{'embeddings' if is_embedding else 'compressor'} = {langchain}(model={name}, {arguments})",
         f"# LlamaIndex: from qwen_embed_integrations.llama_index import {llama_index}",
-        f"# {llama_index}({name}, {settings})",
+        f"# {llama_index}({name}, {arguments})",
     ]
     imports = ["from dataclasses import replace"] if target.other_size else []
     return "\n".join([*(["import os"] if api_key_env else []), *imports, *lines])

@@ -11,12 +11,12 @@ import typer
 
 from qwen_embed_integrations.api_keys import read_key
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.serve.assumptions import assumption
-from qwen_embed_integrations.serve.client_snippet import connecting
+from qwen_embed_integrations.serve.assumptions import assumption_warning
+from qwen_embed_integrations.serve.client_snippet import client_snippet
 from qwen_embed_integrations.serve.engines.installed import NEWEST, TITLES, Engine, find_engine
-from qwen_embed_integrations.serve.hardware import Gpu, find_gpus, free_ram, multiplies_by_tile
+from qwen_embed_integrations.serve.hardware import Gpu, find_gpus, free_ram, has_amx
 from qwen_embed_integrations.serve.memory import require_room
-from qwen_embed_integrations.serve.options import Settings
+from qwen_embed_integrations.serve.options import ServeOptions
 from qwen_embed_integrations.serve.plan import plan_service
 from qwen_embed_integrations.serve.ports import is_loopback, require_free, root_url
 from qwen_embed_integrations.serve.process.child import Output
@@ -76,11 +76,11 @@ def serve(
     """Serve a model with SGLang or vLLM, started the way the model wants."""
     target = resolve(model, task=task, profile=profile, revision=revision)
     read_key(api_key_env, must_be_set=not dry_run)
-    found, gpus = find_engine(engine, python), find_gpus()
+    installed, gpus = find_engine(engine, python), find_gpus()
     if not dry_run:
-        _require(found, engine, gpus, target, device)
+        _require(installed, engine, gpus, target, device)
     memory = _memory(gpus, device)
-    settings = Settings(
+    options = ServeOptions(
         host=host,
         port=port,
         replicas=replicas,
@@ -92,17 +92,17 @@ def serve(
         revision=revision,
         served_model_name=served_model_name,
         api_key_env=api_key_env,
-        amx=multiplies_by_tile(),
+        amx=has_amx(),
         **memory,
     )
-    chosen = found or Engine(engine, NEWEST[engine])
-    service = plan_service(target, chosen, settings, gpus=gpus, extra=extra or ())
-    _explain(service, chosen, settings, installed=found is not None, gpus=gpus, reasons=dry_run)
-    if assumed := assumption(target, engine, root_url(host, port)):
-        _say(f"WARNING: {assumed}")
+    used = installed or Engine(engine, NEWEST[engine])
+    service = plan_service(target, used, options, gpus=gpus, extra=extra or ())
+    _explain(service, used, options, is_installed=installed is not None, gpus=gpus, reasons=dry_run)
+    if doubt := assumption_warning(target, engine, root_url(host, port)):
+        _say(f"WARNING: {doubt}")
     if memory:
         try:
-            require_room(target, settings, extra or ())
+            require_room(target, options, extra or ())
         except InvalidInputError as error:
             if not dry_run:
                 raise
@@ -110,13 +110,13 @@ def serve(
     if dry_run:
         _print_commands(service)
         return
-    _run(service, target, settings, timeout=timeout, log=log)
+    _run(service, target, options, timeout=timeout, log=log)
 
 
-def _require(found: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: Target, device: str) -> None:
+def _require(installed: Engine | None, engine: str, gpus: tuple[Gpu, ...], target: Target, device: str) -> None:
     title = TITLES["sglang" if engine == "sglang" else "vllm"]
     missing = []
-    if found is None:
+    if installed is None:
         missing.append(f"{title} is not installed (pip install {engine}, best in an environment of its own: --python)")
     if not gpus and device != "cpu":
         missing.append("no GPU was found (--device cpu serves without one, slowly)")
@@ -142,20 +142,20 @@ def _say(text: str) -> None:
 
 
 def _explain(
-    service: Service, engine: Engine, settings: Settings, *, installed: bool, gpus: tuple[Gpu, ...], reasons: bool
+    service: Service, engine: Engine, options: ServeOptions, *, is_installed: bool, gpus: tuple[Gpu, ...], reasons: bool
 ) -> None:
-    if not installed:
+    if not is_installed:
         _say(f"{TITLES[engine.name]} is not installed here; this is for {engine.version}.")
     elif engine.unversioned:
         _say(f"{engine.title} was built from source and tells no version; it is taken for {NEWEST[engine.name]}.")
-    if settings.device != "cpu" and settings.memory_fraction is None and not any(gpu.total for gpu in gpus):
+    if options.device != "cpu" and options.memory_fraction is None and not any(gpu.total for gpu in gpus):
         why = "the memory of the GPU cannot be read" if gpus else "no GPU was found here"
-        _say(f"{why}; memory is worked out for one of {settings.total // _GIB} GiB (--memory-fraction sets it).")
+        _say(f"{why}; memory is worked out for one of {options.total // _GIB} GiB (--memory-fraction sets it).")
     for name in service.replaced_flags:
         _say(f"your {name} replaces the one chosen here.")
-    if not is_loopback(settings.host) and settings.api_key_env is None:
+    if not is_loopback(options.host) and options.api_key_env is None:
         _say(
-            f"WARNING: --host {settings.host} lets the whole network use this server, and no key is asked for. "
+            f"WARNING: --host {options.host} lets the whole network use this server, and no key is asked for. "
             "Set one with --api-key-env."
         )
     if reasons:
@@ -164,13 +164,13 @@ def _explain(
 
 
 def _print_commands(service: Service) -> None:
-    lines = sys.stdout.isatty()
+    is_terminal = sys.stdout.isatty()
     for process in service.processes[:-1]:
-        typer.echo(f"{process.command.shell(lines=lines)} &")
-    typer.echo(service.front.command.shell(lines=lines))
+        typer.echo(f"{process.command.shell(lines=is_terminal)} &")
+    typer.echo(service.front.command.shell(lines=is_terminal))
 
 
-def _lines_go_to(log: Path | None) -> Any:
+def _open_log(log: Path | None) -> Any:
     if log is None:
         return nullcontext(sys.stderr)
     try:
@@ -179,21 +179,21 @@ def _lines_go_to(log: Path | None) -> Any:
         raise InvalidInputError(f"`--log` {log} cannot be written: {error.strerror}.", parameter="log") from error
 
 
-def _run(service: Service, target: Target, settings: Settings, *, timeout: float, log: Path | None) -> None:
-    url = root_url(settings.host, settings.port)
-    name = settings.served_model_name or target.model
+def _run(service: Service, target: Target, options: ServeOptions, *, timeout: float, log: Path | None) -> None:
+    url = root_url(options.host, options.port)
+    name = options.served_model_name or target.model
 
     def ready(seconds: float) -> None:
         _say(f"ready after {seconds:.0f} s at {url}; Ctrl-C ends it.")
-        lines = connecting(target, served_name=name, url=url, api_key_env=settings.api_key_env)
-        typer.echo(f"\n{lines}\n\n# check it: qwen-embed doctor {url}")
+        snippet = client_snippet(target, served_name=name, url=url, api_key_env=options.api_key_env)
+        typer.echo(f"\n{snippet}\n\n# check it: qwen-embed doctor {url}")
         sys.stdout.flush()
 
-    secrets = [secret for process in service.processes for secret in process.command.typed_secrets]
-    if settings.api_key_env:
-        secrets.append(os.environ[settings.api_key_env])
-    require_free(service.addresses, port=settings.port)
-    with _lines_go_to(log) as stream:
+    secrets = [secret for process in service.processes for secret in process.command.extra_secrets]
+    if options.api_key_env:
+        secrets.append(os.environ[options.api_key_env])
+    require_free(service.addresses, port=options.port)
+    with _open_log(log) as stream:
         for process in service.processes:
             _say(f"starting {process.label or name}: {process.command.shell()}")
         try:

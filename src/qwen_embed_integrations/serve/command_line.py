@@ -1,4 +1,4 @@
-"""A command that starts a server: what stands in it, why, and how a shell would read it."""
+"""A command that starts a server: its flags, the reason for each, and its form for a shell."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from qwen_embed_integrations.errors import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# What decides where the server answers and what it serves: known here, so not to be changed behind our back.
-_OURS = {
+# What decides where the server answers and what it serves, and the option of this command that sets it.
+_RESERVED = {
     "--host": "--host",
     "--port": "--port",
     "--model": "MODEL",
@@ -21,9 +21,9 @@ _OURS = {
     "--served-model-name": "--served-model-name",
 }
 _DASHES = len("--")
-# How the engines' options begin whose values nobody may see, and those that encrypt.
+# Beginnings of the engines' options whose values are secret, and of those that turn on TLS.
 _SECRET = ("--adm", "--hf-t")
-_ENCRYPTS = ("--ss", "--enable-ss")
+_TLS = ("--ss", "--enable-ss")
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class Command:
         for flag in self.flags:
             value = "" if flag.value is None else f'"${flag.value}"' if flag.secret else shlex.quote(flag.value)
             parts.append(f"{flag.name} {value}".rstrip())
-        parts += [_shown(part) for part in _options(self.extra)]
+        parts += [_without_secrets(part) for part in _options(self.extra)]
         return (" \\\n  " if lines else " ").join(parts)
 
     @property
-    def typed_secrets(self) -> list[str]:
-        """What nobody may see among the caller's own options."""
+    def extra_secrets(self) -> list[str]:
+        """Secret values among the caller's own options."""
         return [secret for part in _options(self.extra) for secret in _secrets(part)]
 
     @property
@@ -135,24 +135,25 @@ def with_extra(command: Command, extra: Sequence[str]) -> tuple[Command, list[st
             f"`{extra[0]}` is one argument too many; options for the engine go behind `--` and begin with a dash.",
             parameter="extra",
         )
-    theirs = {_name(part[0]) for part in _options(extra)}
-    for name in sorted(theirs):
-        if name.startswith(_ENCRYPTS):
+    given = {_name(part[0]) for part in _options(extra)}
+    for name in sorted(given):
+        if name.startswith(_TLS):
             raise InvalidInputError(
                 f"`{name}` was given behind `--`, but servers started here speak plain HTTP: leave it out, and put a "
                 "proxy that ends TLS in front (nginx, Caddy).",
                 parameter="extra",
             )
         # The engines' parsers take any beginning of an option's name.
-        begun = (option for option in _OURS if len(name) > _DASHES and option.startswith(name))
-        meant = name if name in _OURS else next(begun, None)
-        if meant is not None:
+        matches = (option for option in _RESERVED if len(name) > _DASHES and option.startswith(name))
+        reserved = name if name in _RESERVED else next(matches, None)
+        if reserved is not None:
             raise InvalidInputError(
-                f"`{name}` was given behind `--`, where this command cannot see it; use {_OURS[meant]} before it.",
+                f"`{name}` was given behind `--`, where this command cannot see it; "
+                f"use {_RESERVED[reserved]} before it.",
                 parameter="extra",
             )
-    replaced = [flag.name for flag in command.flags if flag.name in theirs]
-    kept = tuple(flag for flag in command.flags if flag.name not in theirs)
+    replaced = [flag.name for flag in command.flags if flag.name in given]
+    kept = tuple(flag for flag in command.flags if flag.name not in given)
     return replace(command, flags=kept, extra=tuple(extra)), replaced
 
 
@@ -172,15 +173,15 @@ def _name(word: str) -> str:
 
 
 def _secrets(part: Sequence[str]) -> list[str]:
-    """Return the values of an option that nobody may see."""
+    """Return the secret values of an option."""
     if not _name(part[0]).startswith(_SECRET):
         return []
     _, sign, value = part[0].partition("=")
     return [value] if sign else list(part[1:])
 
 
-def _shown(part: Sequence[str]) -> str:
-    """Return an option as a shell reads it, without what nobody may see."""
+def _without_secrets(part: Sequence[str]) -> str:
+    """Return an option as a shell reads it, without its secrets."""
     if not _secrets(part):
         return shlex.join(part)
     name, sign, _ = part[0].partition("=")

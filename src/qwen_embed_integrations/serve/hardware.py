@@ -28,16 +28,16 @@ class Gpu:
 
 def find_gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that a server started here could use, as CUDA_VISIBLE_DEVICES allows."""
-    found = _asked_of_nvidia() or _seen(Path("/dev"), "nvidia[0-9]*") or _rocm()
+    gpus = _from_nvidia_smi() or _from_device_files(Path("/dev"), "nvidia[0-9]*") or _from_rocm()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("HIP_VISIBLE_DEVICES"))
     if visible is None:
-        return tuple(gpu for _, gpu in found)
+        return tuple(gpu for _, gpu in gpus)
     chosen = []
     for name in filter(None, (part.strip() for part in visible.split(","))):
         if name.startswith("-"):  # CUDA stops reading here
             break
-        matching = [gpu for identity, gpu in found if name == gpu.index or (identity and identity.startswith(name))]
-        chosen += matching[:1] or ([Gpu(name)] if name.startswith("MIG-") and found else [])
+        matching = [gpu for uuid, gpu in gpus if name == gpu.index or (uuid and uuid.startswith(name))]
+        chosen += matching[:1] or ([Gpu(name)] if name.startswith("MIG-") and gpus else [])
     return tuple(chosen)
 
 
@@ -50,7 +50,7 @@ def free_ram() -> int | None:
         return None
 
 
-def multiplies_by_tile() -> bool:
+def has_amx() -> bool:
     """Whether this CPU has AMX."""
     try:
         return "amx_tile" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -58,32 +58,33 @@ def multiplies_by_tile() -> bool:
         return False
 
 
-def _asked_of_nvidia() -> list[tuple[str, Gpu]]:
+def _from_nvidia_smi() -> list[tuple[str, Gpu]]:
+    """Return UUID and GPU of each that the driver's program lists."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    fields = "--query-gpu=index,uuid,memory.total,memory.free"
+    query = "--query-gpu=index,uuid,memory.total,memory.free"
     try:
-        asked = subprocess.run(  # noqa: S603 the driver's own
-            [program, fields, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=30, check=False
+        listed = subprocess.run(  # noqa: S603 the driver's own
+            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    found = []
-    for line in asked.stdout.splitlines() if asked.returncode == 0 else ():
+    gpus = []
+    for line in listed.stdout.splitlines() if listed.returncode == 0 else ():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 4:  # noqa: PLR2004 the fields asked for
+        if len(cells) == 4:  # noqa: PLR2004 the fields of the query
             total, free = (int(cell) * _MIB if cell.isdigit() else None for cell in cells[2:])
-            found.append((cells[1], Gpu(cells[0], total, free)))
-    return found
+            gpus.append((cells[1], Gpu(cells[0], total, free)))
+    return gpus
 
 
-def _seen(folder: Path, pattern: str) -> list[tuple[str, Gpu]]:
+def _from_device_files(folder: Path, pattern: str) -> list[tuple[str, Gpu]]:
     names = sorted(path.name for path in folder.glob(pattern) if path.name.removeprefix("nvidia").isdigit())
     return [("", Gpu(name.removeprefix("nvidia"))) for name in names]
 
 
-def _rocm() -> list[tuple[str, Gpu]]:
+def _from_rocm() -> list[tuple[str, Gpu]]:
     if not Path("/dev/kfd").exists():
         return []
     return [("", Gpu(str(index))) for index, _ in enumerate(sorted(Path("/dev/dri").glob("renderD*")) or [None])]

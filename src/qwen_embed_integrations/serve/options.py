@@ -9,8 +9,8 @@ Device = Literal["auto", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of one server.
+class ServeOptions:
+    """ServeOptions of one server.
 
     Attributes:
         host: Address to listen on.

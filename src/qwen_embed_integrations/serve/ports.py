@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LOOPBACK = "127.0.0.1"
-_EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 read, not bound
+_ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104 read, not bound
 
 
 def reachable(host: str) -> str:
     """Return the address under which this machine reaches a server that listens on `host`."""
-    return _EVERYWHERE.get(host, host)
+    return _ANY_ADDRESS.get(host, host)
 
 
 def is_loopback(host: str) -> bool:
@@ -51,13 +51,13 @@ def require_free(addresses: Iterable[tuple[str, int]], *, port: int) -> None:
 
 def _require_free(host: str, port: int, chosen: int) -> None:
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise ServerConnectionError(f"`--host` {host} is no address of this machine: {error.strerror}.") from error
     # Every address of the name: what listens on another of them would be taken for the server.
-    refused = [error for error in (_bind(*each) for each in found) if error is not None]
+    refused = [error for error in (_bind(*address) for address in addresses) if error is not None]
     taken = [error for error in refused if error.errno == errno.EADDRINUSE]
-    if taken or len(refused) == len(found):
+    if taken or len(refused) == len(addresses):
         cause = (taken or refused)[0]
         needs = f"{chosen} needs {port} too, which" if port != chosen else f"{port}"
         raise ServerConnectionError(

@@ -100,7 +100,7 @@ def resolve(model: str, *, task: Task | None = None, profile: str | None = None,
         UnknownModelError: If `profile` is no known model.
     """
     folder = Path(model).expanduser()
-    known = _known(profile or model, must=profile is not None)
+    known = _known(profile or model, required=profile is not None)
     if folder.is_dir():
         path = os.path.abspath(folder)  # noqa: PTH100 a link's own name counts
         checkpoint = open_checkpoint(Path(path))
@@ -129,11 +129,11 @@ def resolve(model: str, *, task: Task | None = None, profile: str | None = None,
     return _from_the_hub(name, known, task)
 
 
-def _known(name: str, *, must: bool) -> ModelProfile | RerankProfile | None:
+def _known(name: str, *, required: bool) -> ModelProfile | RerankProfile | None:
     try:
         return profile_for(name)
     except UnknownModelError:
-        if must:
+        if required:
             raise
         return None
 
@@ -149,7 +149,7 @@ def _from_the_hub(model: str, known: ModelProfile | RerankProfile | None, task: 
         return Target(model=model, task=task)
     return Target(
         model=model,
-        task=_agree(_task_of(known), task, known.name),
+        task=_require_task(_task_of(known), task, known.name),
         architecture=known.architecture or "",
         profile=known,
         classifies=isinstance(known, RerankProfile) and known.method == "cross_encoder",
@@ -161,14 +161,14 @@ def _from_the_hub(model: str, known: ModelProfile | RerankProfile | None, task: 
 
 
 def _from_files(model: str, files: Checkpoint, known: ModelProfile | RerankProfile | None, task: Task | None) -> Target:
-    found = _task_of(known) if known else _task_of_files(files)
-    if found is None and task is None:
+    known_task = _task_of(known) if known else _task_of_files(files)
+    if known_task is None and task is None:
         raise InvalidInputError(
             f"`model` {model!r} is a {files.class_name or 'nameless architecture'} that may embed or rerank. Add "
             "`--task embed` or `--task rerank`, or `--profile NAME` with the known model it was made from.",
             parameter="model",
         )
-    chosen = _agree(found, task, model) if found else task
+    chosen = _require_task(known_task, task, model) if known_task else task
     if chosen == "rerank" and known is None and files.class_name == "Qwen3ForCausalLM":
         known = profile_for("Qwen/Qwen3-Reranker-0.6B")  # all sizes have its prompt
     if chosen == "rerank" and known is None and files.class_name.endswith("ForCausalLM"):
@@ -210,10 +210,10 @@ def _task_of_files(files: Checkpoint) -> Task | None:
     return "embed" if files.ends_each_text else None
 
 
-def _agree(found: Task, wanted: Task | None, name: str) -> Task:
-    if wanted is not None and wanted != found:
+def _require_task(known: Task, chosen: Task | None, name: str) -> Task:
+    if chosen is not None and chosen != known:
         raise InvalidInputError(
-            f"`task` is {wanted!r}, but {name} is made to {found}. Leave `--task` out, or pick another model.",
+            f"`task` is {chosen!r}, but {name} is made to {known}. Leave `--task` out, or pick another model.",
             parameter="task",
         )
-    return found
+    return known

@@ -84,7 +84,7 @@ def test_texts_that_are_not_utf_8_are_refused_by_file(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("corpus", "said"),
+    ("corpus", "message"),
     [
         ('{"_id": "d1", "text": "a"}\n{"_id": "d2"', r"corpus\.jsonl, line 2: not JSON"),
         ('\n["d1"]\n', r"corpus\.jsonl, line 2: no object with an `_id`"),
@@ -96,14 +96,14 @@ def test_texts_that_are_not_utf_8_are_refused_by_file(folder: Folder) -> None:
         ('{"_id": "d1", "text": " "}', r"no document that is not blank"),
     ],
 )
-def test_a_bad_corpus_is_refused_by_line(folder: Folder, corpus: str, said: str) -> None:
-    with pytest.raises(InvalidInputError, match=said) as refused:
+def test_a_bad_corpus_is_refused_by_line(folder: Folder, corpus: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message) as refused:
         load(folder(corpus))
     assert refused.value.parameter == "data"
 
 
 @pytest.mark.parametrize(
-    ("qrels", "said"),
+    ("qrels", "message"),
     [
         ("query-id\tcorpus-id\tscore\nq1 d1 1\n", r"qrels\.tsv, line 2: 1 columns"),
         ("q1\t0\td1\t1\n", r"line 1: 4 columns"),
@@ -116,8 +116,8 @@ def test_a_bad_corpus_is_refused_by_line(folder: Folder, corpus: str, said: str)
         ("q1\td1\t0\n", r"no query with a relevant document"),
     ],
 )
-def test_bad_judgements_are_refused_by_line(folder: Folder, qrels: str, said: str) -> None:
-    with pytest.raises(InvalidInputError, match=said):
+def test_bad_judgements_are_refused_by_line(folder: Folder, qrels: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
         load(folder(qrels=qrels))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import fake_engine
 from qwen_embed_integrations.errors import InvalidInputError
-from qwen_embed_integrations.serve.engines.installed import Engine, find_engine, numbers
+from qwen_embed_integrations.serve.engines.installed import Engine, find_engine, version_numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,19 +25,19 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_the_version_is_read_in_the_interpreter_that_is_named() -> None:
-    found = find_engine("sglang", sys.executable)
-    assert found is not None
-    assert (found.version, found.python, found.cpu_kernels) == ("0.5.19.post1", sys.executable, False)
-    assert found.at_least(0, 5, 19)
-    assert not found.at_least(0, 5, 20)
+    engine = find_engine("sglang", sys.executable)
+    assert engine is not None
+    assert (engine.version, engine.python, engine.cpu_kernels) == ("0.5.19.post1", sys.executable, False)
+    assert engine.at_least(0, 5, 19)
+    assert not engine.at_least(0, 5, 20)
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_variable_may_name_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QWEN_EMBED_ENGINE_PYTHON", sys.executable)
-    found = find_engine("sglang")
-    assert found is not None
-    assert found.version == "0.5.19.post1"
+    engine = find_engine("sglang")
+    assert engine is not None
+    assert engine.version == "0.5.19.post1"
 
 
 @pytest.mark.usefixtures("installed")
@@ -47,9 +47,9 @@ def test_a_script_on_the_path_leads_to_its_interpreter(tmp_path: Path, monkeypat
     script.write_text(f"#!{sys.executable}\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent), prepend=":")
-    found = find_engine("sglang")
-    assert found is not None
-    assert found.python == sys.executable
+    engine = find_engine("sglang")
+    assert engine is not None
+    assert engine.python == sys.executable
 
 
 def test_a_script_that_outlived_its_interpreter_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +94,9 @@ def test_a_script_beside_the_interpreter_is_run(tmp_path: Path) -> None:
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
-    assert numbers("0.5.10") > numbers("0.5.9")
-    assert numbers("0.32.0+cpu") == (0, 32, 0)
-    assert numbers("0.5.0rc2") == (0, 5, 0)
+    assert version_numbers("0.5.10") > version_numbers("0.5.9")
+    assert version_numbers("0.32.0+cpu") == (0, 32, 0)
+    assert version_numbers("0.5.0rc2") == (0, 5, 0)
 
 
 @pytest.mark.parametrize("version", ["0.1.dev1+g1a2b3c4", "0.0.0.dev0+g1a2b3c4", "0.1.dev12345+gabc.d20260101"])

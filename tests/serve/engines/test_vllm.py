@@ -8,7 +8,7 @@ import pytest
 from qwen_embed_integrations.errors import InvalidInputError
 from qwen_embed_integrations.serve.engines.installed import Engine
 from qwen_embed_integrations.serve.engines.vllm import build
-from qwen_embed_integrations.serve.options import Settings
+from qwen_embed_integrations.serve.options import ServeOptions
 from qwen_embed_integrations.serve.target import Target, resolve
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GIB = 1024**3
 NEWEST = Engine("vllm", "0.32.0")
 BGE = Target(model="BAAI/bge-reranker-v2-m3", task="rerank", architecture="xlm-roberta", classifies=True)
-EVERYTHING = Settings(
+EVERYTHING = ServeOptions(
     replicas=2,
     memory_fraction=0.5,
     dtype="float16",
@@ -33,10 +33,12 @@ def flags(command: Command) -> dict[str, str | None]:
 
 
 def overrides(model: str) -> Any:
-    return json.loads(flags(build(resolve(model), NEWEST, Settings()))["--hf-overrides"] or "")
+    return json.loads(flags(build(resolve(model), NEWEST, ServeOptions()))["--hf-overrides"] or "")
 
 
-@pytest.mark.parametrize("settings", [Settings(), Settings(device="cpu"), EVERYTHING], ids=["plain", "cpu", "all"])
+@pytest.mark.parametrize(
+    "options", [ServeOptions(), ServeOptions(device="cpu"), EVERYTHING], ids=["plain", "cpu", "all"]
+)
 @pytest.mark.parametrize(
     "target",
     [
@@ -48,14 +50,14 @@ def overrides(model: str) -> Any:
     ],
     ids=lambda target: target.model,
 )
-def test_every_option_is_one_of_vllms(target: Target, settings: Settings, vllm_options: frozenset[str]) -> None:
-    command = build(target, NEWEST, settings)
+def test_every_option_is_one_of_vllms(target: Target, options: ServeOptions, vllm_options: frozenset[str]) -> None:
+    command = build(target, NEWEST, options)
     assert command.program == ("vllm", "serve", target.model)
     assert set(flags(command)) <= vllm_options
 
 
 def test_an_embedding_model_embeds_and_may_be_cut() -> None:
-    chosen = flags(build(resolve("Qwen/Qwen3-Embedding-0.6B"), NEWEST, Settings()))
+    chosen = flags(build(resolve("Qwen/Qwen3-Embedding-0.6B"), NEWEST, ServeOptions()))
     assert (chosen["--runner"], chosen["--convert"]) == ("pooling", "embed")
     assert overrides("Qwen/Qwen3-Embedding-0.6B") == {"is_matryoshka": True}
 
@@ -67,7 +69,7 @@ def test_a_qwen3_reranker_is_told_which_tokens_to_compare() -> None:
         "classifier_from_token": ["no", "yes"],
         "is_original_qwen3_reranker": True,
     }
-    chosen = flags(build(resolve("Qwen/Qwen3-Reranker-0.6B"), NEWEST, Settings()))
+    chosen = flags(build(resolve("Qwen/Qwen3-Reranker-0.6B"), NEWEST, ServeOptions()))
     assert str(chosen["--chat-template"]).endswith("qwen3_reranker.jinja")
     assert "--convert" not in chosen
 
@@ -81,7 +83,7 @@ def test_mxbai_rerank_v2_is_told_which_tokens_to_compare() -> None:
 
 
 def test_a_cross_encoder_needs_nothing_but_the_runner() -> None:
-    chosen = flags(build(BGE, NEWEST, Settings()))
+    chosen = flags(build(BGE, NEWEST, ServeOptions()))
     assert chosen["--runner"] == "pooling"
     assert not {"--convert", "--hf-overrides", "--chat-template"} & set(chosen)
 
@@ -107,7 +109,7 @@ def test_the_callers_choices_are_taken() -> None:
 
 
 def test_on_a_cpu_the_cache_has_a_size_of_its_own() -> None:
-    command = build(resolve("Qwen/Qwen3-Embedding-0.6B"), NEWEST, Settings(device="cpu"))
+    command = build(resolve("Qwen/Qwen3-Embedding-0.6B"), NEWEST, ServeOptions(device="cpu"))
     assert int(command.environment["VLLM_CPU_KVCACHE_SPACE"]) >= 7
     assert "--gpu-memory-utilization" not in flags(command)
 
@@ -116,7 +118,7 @@ def test_on_a_cpu_the_cache_has_a_size_of_its_own() -> None:
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-4B", "Qwen/Qwen3-Reranker-8B", "Qwen/Qwen3-Embedding-8B"])
 def test_the_cache_has_room_for_the_longest_text_that_is_read(model: str, device: Literal["auto", "cpu"]) -> None:
     target = resolve(model)
-    command = build(target, NEWEST, Settings(device=device, free=80 * GIB, total=80 * GIB))
+    command = build(target, NEWEST, ServeOptions(device=device, free=80 * GIB, total=80 * GIB))
     chosen = flags(command)
     assert chosen["--max-model-len"] == str(target.context)
     # What vLLM itself asks for: keys and values of one text of that length.
@@ -129,7 +131,7 @@ def test_the_cache_has_room_for_the_longest_text_that_is_read(model: str, device
 
 
 @pytest.mark.parametrize(
-    ("model", "version", "said"),
+    ("model", "version", "message"),
     [
         ("Qwen/Qwen3-Embedding-0.6B", "0.9.2", "older than --runner pooling"),
         ("Qwen/Qwen3-Reranker-0.6B", "0.13.0", r"0\.14 is the first"),
@@ -137,6 +139,6 @@ def test_the_cache_has_room_for_the_longest_text_that_is_read(model: str, device
         ("mixedbread-ai/mxbai-rerank-base-v1", "0.32.0", r"no DeBERTa.*Reranker\.local"),
     ],
 )
-def test_what_vllm_cannot_serve_rightly_is_refused(model: str, version: str, said: str) -> None:
-    with pytest.raises(InvalidInputError, match=said):
-        build(resolve(model), Engine("vllm", version, "python"), Settings())
+def test_what_vllm_cannot_serve_rightly_is_refused(model: str, version: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        build(resolve(model), Engine("vllm", version, "python"), ServeOptions())

@@ -73,10 +73,10 @@ def _find(folder: Path, *names: str) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
+    content = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
     option = names[0].partition(".")[0]
     elsewhere = "" if option == "corpus" else f" If it is elsewhere, pass `{option}`."
-    raise _refuse(f"`data` {str(folder)!r} has no {' or '.join(names)}; it holds {found}.{elsewhere}")
+    raise _refuse(f"`data` {str(folder)!r} has no {' or '.join(names)}; it holds {content}.{elsewhere}")
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -120,9 +120,9 @@ def _text(where: str, record: dict[str, Any], name: str) -> str:
 
 
 def _check_text(where: str, name: str, value: str) -> None:
-    found = _SURROGATE.search(value)
-    if found:
-        raise _refuse(f"{where}: `{name}` holds {found[0]!a}, half of a character. Repair or drop the line.")
+    surrogate = _SURROGATE.search(value)
+    if surrogate:
+        raise _refuse(f"{where}: `{name}` holds {surrogate[0]!a}, half of a character. Repair or drop the line.")
 
 
 def _documents(path: Path) -> Iterator[tuple[str, str]]:
@@ -138,13 +138,13 @@ def _queries(path: Path) -> Iterator[tuple[str, str]]:
 
 def _qrels(path: Path, queries: dict[str, str], documents: dict[str, str]) -> dict[str, dict[str, int]]:
     judged: dict[str, dict[str, int]] = {}
-    for at, (where, line) in enumerate(_lines(path)):
+    for row, (where, line) in enumerate(_lines(path)):
         columns = line.split("\t")
         if len(columns) != _COLUMNS:
             raise _refuse(f"{where}: {len(columns)} columns, not query-id, corpus-id and score between tabs.")
         query, document, grade = (column.strip() for column in columns)
         value = _number(grade)
-        if value is None and at == 0:
+        if value is None and row == 0:
             continue  # the header
         if value is None or not value.is_integer():
             raise _refuse(f"{where}: the score {grade!r} is no whole number.")

@@ -79,7 +79,7 @@ class Dataset:
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self.queries), limit, replace=False))
         ids = list(self.queries)
-        kept = [ids[at] for at in chosen]
+        kept = [ids[index] for index in chosen]
         return replace(
             self,
             queries={query: self.queries[query] for query in kept},

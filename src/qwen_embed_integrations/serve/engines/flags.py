@@ -11,7 +11,7 @@ from qwen_embed_integrations.serve.memory import longest_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from qwen_embed_integrations.serve.options import Settings
+    from qwen_embed_integrations.serve.options import ServeOptions
     from qwen_embed_integrations.serve.target import Target
 
 MATRYOSHKA = {"is_matryoshka": True}
@@ -19,34 +19,34 @@ MATRYOSHKA = {"is_matryoshka": True}
 MATRYOSHKA_REASON = "its vectors may be cut, which its config.json does not say; without this `dimensions` is a 400"
 
 
-def model_flags(target: Target, settings: Settings, *, length_flag: str, float32_reason: str = "") -> Iterator[Flag]:
+def model_flags(target: Target, options: ServeOptions, *, length_flag: str, float32_reason: str = "") -> Iterator[Flag]:
     """Yield the flags that say which model is read, by which name, how much of a text, and in which format.
 
     Args:
         target: What is served.
-        settings: What the caller chose.
+        options: What the caller chose.
         length_flag: The engine's name for the longest text.
         float32_reason: Why a CPU computes in float32.
 
     Yields:
         The flags.
     """
-    if settings.served_model_name:
-        yield Flag("--served-model-name", settings.served_model_name)
-    if settings.revision:
-        yield Flag("--revision", settings.revision)
-    if length := longest_text(target, settings):
+    if options.served_model_name:
+        yield Flag("--served-model-name", options.served_model_name)
+    if options.revision:
+        yield Flag("--revision", options.revision)
+    if length := longest_text(target, options):
         yield Flag(length_flag, str(length), "memory is worked out for it; longer texts are refused")
-    if settings.dtype:
-        yield Flag("--dtype", settings.dtype)
-    elif settings.device == "cpu":
+    if options.dtype:
+        yield Flag("--dtype", options.dtype)
+    elif options.device == "cpu":
         yield Flag("--dtype", "float32", float32_reason)
 
 
-def address_flags(settings: Settings) -> Iterator[Flag]:
+def address_flags(options: ServeOptions) -> Iterator[Flag]:
     """Yield the flags that say where the server listens."""
-    yield Flag("--host", settings.host)
-    yield Flag("--port", str(settings.port))
+    yield Flag("--host", options.host)
+    yield Flag("--port", str(options.port))
 
 
 def template_path(name: str) -> str:

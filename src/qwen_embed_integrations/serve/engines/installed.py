@@ -25,8 +25,8 @@ PYTHON_VARIABLE = "QWEN_EMBED_ENGINE_PYTHON"
 
 _UNVERSIONED = re.compile(r"0\.[01](\.0)?\.dev")
 
-# Asked of the metadata: importing an engine takes ten seconds.
-_ASK = """
+# Reads the metadata: importing an engine takes ten seconds.
+_METADATA_SCRIPT = """
 import importlib.metadata as m, importlib.util as u, json, sys
 name = sys.argv[1]
 def version():
@@ -71,7 +71,7 @@ class Engine:
 
     def at_least(self, *version: int) -> bool:
         """Whether it is of this version or newer; a build that has no version is taken for the newest."""
-        return numbers(NEWEST[self.name] if self.unversioned else self.version) >= version
+        return version_numbers(NEWEST[self.name] if self.unversioned else self.version) >= version
 
     def program(self, script: str, *module: str) -> tuple[str, ...]:
         """Return how it is started.
@@ -91,10 +91,10 @@ class Engine:
         return (script,) if shutil.which(script) == str(beside) else (str(beside),)
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """Return the numbers a version begins with."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def find_engine(name: EngineName, python: str | None = None) -> Engine | None:
@@ -112,21 +112,21 @@ def find_engine(name: EngineName, python: str | None = None) -> Engine | None:
     """
     named = python or os.environ.get(PYTHON_VARIABLE)
     if named:
-        said_by = "`--python`" if python else f"`{PYTHON_VARIABLE}`"
-        found = _ask(named, name, said_by)
-        if found is None:
+        named_by = "`--python`" if python else f"`{PYTHON_VARIABLE}`"
+        engine = _read_metadata(named, name, named_by)
+        if engine is None:
             raise InvalidInputError(
-                f"{said_by} {named} has no {TITLES[name]}. Run: {named} -m pip install {name}", parameter="python"
+                f"{named_by} {named} has no {TITLES[name]}. Run: {named} -m pip install {name}", parameter="python"
             )
-        return found
-    for candidate in (_this_one(name), _interpreter_of(name)):
+        return engine
+    for candidate in (_this_interpreter(name), _interpreter_of(name)):
         with suppress(InvalidInputError):  # a script may outlive its interpreter; nobody named it
-            if candidate is not None and (found := _ask(candidate, name)) is not None:
-                return found
+            if candidate is not None and (engine := _read_metadata(candidate, name)) is not None:
+                return engine
     return None
 
 
-def _this_one(name: str) -> str | None:
+def _this_interpreter(name: str) -> str | None:
     return sys.executable if importlib.util.find_spec(name) is not None else None
 
 
@@ -144,19 +144,23 @@ def _interpreter_of(script: str) -> str | None:
     return words[0] if first.startswith("#!") and words and Path(words[0]).name.startswith("python") else None
 
 
-def _ask(python: str, name: EngineName, said_by: str = "interpreter") -> Engine | None:
+def _read_metadata(python: str, name: EngineName, named_by: str = "interpreter") -> Engine | None:
     try:
-        asked = subprocess.run(  # noqa: S603 the interpreter that the caller or the PATH names
-            [python, "-W", "ignore", "-c", _ASK, name], capture_output=True, text=True, timeout=60, check=False
+        done = subprocess.run(  # noqa: S603 the interpreter that the caller or the PATH names
+            [python, "-W", "ignore", "-c", _METADATA_SCRIPT, name],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInputError(f"{said_by} {python} does not run: {error}", parameter="python") from error
+        raise InvalidInputError(f"{named_by} {python} does not run: {error}", parameter="python") from error
     try:
-        known = json.loads(asked.stdout)
+        known = json.loads(done.stdout)
     except ValueError:
-        said = (asked.stderr.strip().splitlines() or ["nothing"])[-1]
+        last_line = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise InvalidInputError(
-            f"{said_by} {python} is no Python that could be asked for {TITLES[name]}: it said {said!r}.",
+            f"{named_by} {python} is no Python that could be asked for {TITLES[name]}: it said {last_line!r}.",
             parameter="python",
         ) from None
     if known["version"] is None:

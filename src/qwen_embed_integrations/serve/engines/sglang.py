@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.profiles import Pooling
     from qwen_embed_integrations.serve.engines.installed import Engine
-    from qwen_embed_integrations.serve.options import Settings
+    from qwen_embed_integrations.serve.options import ServeOptions
     from qwen_embed_integrations.serve.target import Target
 
 TEMPLATE = "qwen3_reranker.jinja"
@@ -36,13 +36,13 @@ _FIRST_TOKEN_FAMILIES = {"bert", "xlm-roberta"}
 _UNKNOWN_TO_IT = {"jina_bert": "JinaBERT", "deberta-v2": "DeBERTa", "modernbert": "ModernBERT"}
 
 
-def build(target: Target, engine: Engine, settings: Settings) -> Command:
+def build(target: Target, engine: Engine, options: ServeOptions) -> Command:
     """Build the command that serves a model with SGLang.
 
     Args:
         target: What is served.
         engine: The SGLang that is installed, or the newest known one.
-        settings: What the caller chose.
+        options: What the caller chose.
 
     Returns:
         The command.
@@ -50,27 +50,27 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
     Raises:
         InvalidInputError: If this version cannot serve the model, or not as asked.
     """
-    _refuse(target, engine, settings)
+    _refuse(target, engine, options)
     serves = engine.at_least(0, 5, 5)  # before, there was no `sglang serve`
     program = engine.program("sglang", "sglang.launch_server")
     if not serves:
         program = (engine.python or "python", "-m", "sglang.launch_server")
     elif program[-1] != "sglang.launch_server":
         program = (*program, "serve")
-    on_cpu = settings.device == "cpu"
+    on_cpu = options.device == "cpu"
     flags = [Flag("--model-path", target.model)]
-    flags += _model(target, settings)
+    flags += _model(target, options)
     flags += _task(target)
-    flags += _memory(target, settings)
-    flags += _processor(target, engine, settings)
-    flags += _address(settings)
-    if settings.replicas > 1 and not settings.router:
-        flags.append(Flag("--dp-size", str(settings.replicas), "a copy of the model on each GPU, one address"))
+    flags += _memory(target, options)
+    flags += _processor(target, engine, options)
+    flags += _address(options)
+    if options.replicas > 1 and not options.router:
+        flags.append(Flag("--dp-size", str(options.replicas), "a copy of the model on each GPU, one address"))
     # Read before any option: without it SGLang looks for a GPU while it is imported.
     return Command(program, tuple(flags), {"SGLANG_USE_CPU_ENGINE": "1"} if on_cpu else {})
 
 
-def _refuse(target: Target, engine: Engine, settings: Settings) -> None:
+def _refuse(target: Target, engine: Engine, options: ServeOptions) -> None:
     if not engine.at_least(0, 5, 3):
         raise InvalidInputError(
             f"{engine.title} is older than what this package knows. Run: {engine.python} -m pip install -U sglang",
@@ -88,10 +88,10 @@ def _refuse(target: Target, engine: Engine, settings: Settings) -> None:
                 parameter="engine",
             )
     if target.task == "embed":
-        _refuse_pooling(target, engine, settings)
+        _refuse_pooling(target, engine, options)
 
 
-def _refuse_pooling(target: Target, engine: Engine, settings: Settings) -> None:
+def _refuse_pooling(target: Target, engine: Engine, options: ServeOptions) -> None:
     pools = pools_by(target)
     if target.pooling not in {None, pools}:
         raise unservable(target, f"SGLang would pool this model by {pools!r}, and it wants {target.pooling!r}")
@@ -100,7 +100,7 @@ def _refuse_pooling(target: Target, engine: Engine, settings: Settings) -> None:
             raise unservable(target, "a dense layer follows its pooling, which SGLang leaves out")
     elif not engine.at_least(0, 5, 23):
         raise unservable(target, f"whether {engine.title} pools EmbeddingGemma as it wants is not known; 0.5.23 does")
-    elif settings.device == "cpu":  # seen with 0.5.23: its backends for CPUs know two directions of encoders alone
+    elif options.device == "cpu":  # seen with 0.5.23: its backends for CPUs know two directions of encoders alone
         raise unservable(target, "on a CPU SGLang reads it in one direction, and it wants both")
 
 
@@ -119,9 +119,9 @@ def pools_by(target: Target) -> Pooling:
     return "cls" if first else "last"
 
 
-def _model(target: Target, settings: Settings) -> Iterator[Flag]:
+def _model(target: Target, options: ServeOptions) -> Iterator[Flag]:
     yield from model_flags(
-        target, settings, length_flag="--context-length", float32_reason="the plain CPU path is slow in halves"
+        target, options, length_flag="--context-length", float32_reason="the plain CPU path is slow in halves"
     )
     if target.can_be_cut:
         yield Flag(
@@ -155,25 +155,25 @@ def _task(target: Target) -> Iterator[Flag]:
     yield Flag("--chunked-prefill-size", "-1", "a text is pooled once it is read, so it is read in one go")
 
 
-def _memory(target: Target, settings: Settings) -> Iterator[Flag]:
-    on_cpu = settings.device == "cpu"
-    size = settings.bytes_per_number
-    part = share(target, settings.free, context=settings.context_length, bytes_per_number=size)
-    if settings.memory_fraction is not None:
-        yield Flag("--mem-fraction-static", f"{settings.memory_fraction:g}")
+def _memory(target: Target, options: ServeOptions) -> Iterator[Flag]:
+    on_cpu = options.device == "cpu"
+    size = options.bytes_per_number
+    part = share(target, options.free, context=options.context_length, bytes_per_number=size)
+    if options.memory_fraction is not None:
+        yield Flag("--mem-fraction-static", f"{options.memory_fraction:g}")
     else:
         yield Flag("--mem-fraction-static", f"{part.fraction:g}", part.reason)
     if on_cpu:
         yield Flag("--max-total-tokens", str(part.tokens), "a fraction alone would claim memory that programs need")
     if target.prompted is None:
-        longest = max(settings.context_length or target.context or 0, PREFILL_TOKENS)
+        longest = max(options.context_length or target.context or 0, PREFILL_TOKENS)
         yield Flag("--max-prefill-tokens", str(longest), "tokens of one forward pass: room for the longest text")
 
 
-def _processor(target: Target, engine: Engine, settings: Settings) -> Iterator[Flag]:
-    if settings.device == "cpu":
+def _processor(target: Target, engine: Engine, options: ServeOptions) -> Iterator[Flag]:
+    if options.device == "cpu":
         yield Flag("--device", "cpu")
-        amx = settings.amx and engine.cpu_kernels
+        amx = options.amx and engine.cpu_kernels
         yield Flag(
             "--attention-backend",
             "intel_amx" if amx else "torch_native",
@@ -185,7 +185,7 @@ def _processor(target: Target, engine: Engine, settings: Settings) -> Iterator[F
         yield Flag("--attention-backend", "triton", "reads in one direction or both, whichever this model wants")
 
 
-def _address(settings: Settings) -> Iterator[Flag]:
-    yield from address_flags(settings)
-    if settings.api_key_env:
-        yield Flag("--api-key", settings.api_key_env, secret=True)
+def _address(options: ServeOptions) -> Iterator[Flag]:
+    yield from address_flags(options)
+    if options.api_key_env:
+        yield Flag("--api-key", options.api_key_env, secret=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.profiles import RerankProfile
     from qwen_embed_integrations.serve.engines.installed import Engine
-    from qwen_embed_integrations.serve.options import Settings
+    from qwen_embed_integrations.serve.options import ServeOptions
     from qwen_embed_integrations.serve.target import Target
 
 _GIB = 1024**3
@@ -32,13 +32,13 @@ _CLASSES = {"qwen3": "Qwen3ForSequenceClassification", "qwen2": "Qwen2ForSequenc
 _UNKNOWN_TO_IT = {"jina_bert": "JinaBERT", "deberta-v2": "DeBERTa"}
 
 
-def build(target: Target, engine: Engine, settings: Settings) -> Command:
+def build(target: Target, engine: Engine, options: ServeOptions) -> Command:
     """Build the command that serves a model with vLLM.
 
     Args:
         target: What is served.
         engine: The vLLM that is installed, or the newest known one.
-        settings: What the caller chose.
+        options: What the caller chose.
 
     Returns:
         The command.
@@ -48,17 +48,17 @@ def build(target: Target, engine: Engine, settings: Settings) -> Command:
     """
     _refuse(target, engine)
     script = engine.program("vllm", "vllm.entrypoints.cli.main")
-    flags = [*_model(target, settings), *_task(target), *_memory(target, settings), *address_flags(settings)]
-    if settings.replicas > 1:
-        flags.append(Flag("--data-parallel-size", str(settings.replicas), "a copy of the model on each GPU"))
+    flags = [*_model(target, options), *_task(target), *_memory(target, options), *address_flags(options)]
+    if options.replicas > 1:
+        flags.append(Flag("--data-parallel-size", str(options.replicas), "a copy of the model on each GPU"))
     environment = {}
-    if settings.device == "cpu":
-        size = settings.bytes_per_number
-        room = share(target, settings.free, context=settings.context_length, bytes_per_number=size)
+    if options.device == "cpu":
+        size = options.bytes_per_number
+        room = share(target, options.free, context=options.context_length, bytes_per_number=size)
         pool = room.tokens * target.kv_bytes * size // 2
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, -(-pool // _GIB)))
     # Read where no --api-key is given; unlike that, not to be seen in a list of processes.
-    secrets = {"VLLM_API_KEY": settings.api_key_env} if settings.api_key_env else {}
+    secrets = {"VLLM_API_KEY": options.api_key_env} if options.api_key_env else {}
     return Command((*script, "serve", target.model), tuple(flags), environment, secrets)
 
 
@@ -79,9 +79,9 @@ def _refuse(target: Target, engine: Engine) -> None:
         )
 
 
-def _model(target: Target, settings: Settings) -> Iterator[Flag]:
-    yield from model_flags(target, settings, length_flag="--max-model-len")
-    if settings.device == "cpu":
+def _model(target: Target, options: ServeOptions) -> Iterator[Flag]:
+    yield from model_flags(target, options, length_flag="--max-model-len")
+    if options.device == "cpu":
         yield Flag("--enforce-eager", reason="a trial need not wait for minutes of compiling")
     overrides: dict[str, Any] = {}
     why = ""
@@ -118,12 +118,12 @@ def _task(target: Target) -> Iterator[Flag]:
         yield Flag("--enable-prefix-caching", reason="documents of one query share its beginning")
 
 
-def _memory(target: Target, settings: Settings) -> Iterator[Flag]:
-    if settings.memory_fraction is not None:
-        yield Flag("--gpu-memory-utilization", f"{settings.memory_fraction:g}")
-    elif settings.device != "cpu":
-        size = settings.bytes_per_number
+def _memory(target: Target, options: ServeOptions) -> Iterator[Flag]:
+    if options.memory_fraction is not None:
+        yield Flag("--gpu-memory-utilization", f"{options.memory_fraction:g}")
+    elif options.device != "cpu":
+        size = options.bytes_per_number
         part = share(
-            target, settings.total, context=settings.context_length, beside=_ACTIVATIONS, bytes_per_number=size
+            target, options.total, context=options.context_length, activations=_ACTIVATIONS, bytes_per_number=size
         )
         yield Flag("--gpu-memory-utilization", f"{part.fraction:g}", part.reason)

@@ -1,4 +1,4 @@
-"""Processes that are started, listened to, and gone when this one is."""
+"""Child processes: started, their output passed on, and ended when this process ends."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Child:
             argv: Program and arguments.
             environment: All its environment variables.
             output: Where its lines go.
-            grace: Seconds it may take to end once it is told to.
+            grace: Seconds that it may take to end by itself.
         """
         self.label = label
         self._output = output
         self._grace = grace
         self._tail: deque[str] = deque(maxlen=_KEPT_LINES)
         # A session of its own, so that Ctrl-C reaches this process alone, which then ends the others in order.
-        self._guard = subprocess.Popen(  # noqa: S603 what `qwen-embed serve` was asked to run
+        self._guard = subprocess.Popen(  # noqa: S603 what `qwen-embed serve` is to run
             [sys.executable, "-I", str(_GUARD), str(grace), *argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -68,10 +68,10 @@ class Child:
             start_new_session=True,
             env=dict(environment),
         )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self._reader = threading.Thread(target=self._read_lines, daemon=True)
+        self._reader.start()
 
-    def _listen(self) -> None:
+    def _read_lines(self) -> None:
         if self._guard.stdout is None:
             return
         # Lines end as they did, so that progress bars stay in their line.
@@ -89,10 +89,10 @@ class Child:
     def tail(self) -> list[str]:
         """The last lines it wrote."""
         if self.status is not None:
-            self._listener.join(timeout=2)
+            self._reader.join(timeout=2)
         return [line for line in self._tail if line.strip()]
 
-    def tell_to_end(self) -> None:
+    def ask_to_end(self) -> None:
         """Ask it to end, without waiting."""
         if self._guard.stdin is not None:
             with suppress(OSError):
@@ -100,13 +100,13 @@ class Child:
 
     def wait(self) -> None:
         """Wait until it is gone, with all that it started."""
-        self.tell_to_end()
+        self.ask_to_end()
         try:
             self._guard.wait(timeout=2 * self._grace + 5)
         except subprocess.TimeoutExpired:
             self._guard.kill()
             self._guard.wait()
-        self._listener.join(timeout=2)
+        self._reader.join(timeout=2)
         if self._guard.stdout is not None:
             self._guard.stdout.close()
 

@@ -1,9 +1,10 @@
-"""Run a command, and end it with everything it started when whoever asked for it is gone.
+"""Run a command, and end it with everything it started when its caller is gone.
 
     python guard.py SECONDS COMMAND ...
 
-Standard input is the tie: it closes when the caller closes it or dies, however it dies. Then everything gets SIGTERM,
-and SIGKILL if it is still there after so many seconds. A script of its own, which needs nothing of this package.
+Standard input ties it to the caller: it closes when the caller closes it or dies, however it dies. Then everything
+gets SIGTERM, and SIGKILL if it is still there after so many seconds. A script of its own, which needs nothing of this
+package.
 """
 
 from __future__ import annotations
@@ -44,25 +45,25 @@ def _reap() -> dict[int, int]:
 def _adopted() -> list[int]:
     """Return the children this process has, those included that left the group and lost their parent."""
     with suppress(OSError):
-        own = os.getpid()
-        return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_text(encoding="ascii").split()]
+        pid = os.getpid()
+        return [int(pid) for pid in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
 
 
 def _end(group: int, seconds: float) -> dict[int, int]:
     """End all processes of a group, and all that came to be children of this process."""
     ended: dict[int, int] = {}
-    for wanted in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + seconds
-        told: set[int] = set()
+        signalled: set[int] = set()
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, wanted)
+            os.killpg(group, number)
         while True:
-            for pid in set(_adopted()) - told:
-                told.add(pid)
+            for pid in set(_adopted()) - signalled:
+                signalled.add(pid)
                 with suppress(ProcessLookupError, PermissionError):
                     if os.getpgid(pid) != group:
-                        os.kill(pid, wanted)
+                        os.kill(pid, number)
             ended |= _reap()
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, 0)
@@ -88,12 +89,12 @@ def main(seconds: float, command: list[str]) -> int:
     Returns:
         Its exit status, 128 and the signal's number where a signal ended it.
     """
-    asked = threading.Event()
+    stop = threading.Event()
     # Handlers, since a signal that is ignored stays ignored in what is started. Ctrl-C reaches a whole terminal; the
     # caller decides.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     _set(_PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(  # noqa: S603 what the caller runs
         command,
@@ -106,11 +107,11 @@ def main(seconds: float, command: list[str]) -> int:
         with suppress(OSError):
             while os.read(0, 4096):
                 pass
-        asked.set()
+        stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
     ended: dict[int, int] = {}
-    while child.pid not in ended and not asked.wait(_PAUSE):
+    while child.pid not in ended and not stop.wait(_PAUSE):
         ended |= _reap()
     ended |= _end(child.pid, seconds)
     code = child.returncode = ended.get(child.pid, 128 + signal.SIGKILL)

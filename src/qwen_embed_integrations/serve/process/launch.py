@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.serve.service import Process, Service
 
 GRACE = 15.0
-"""Seconds a server may take to end once it is told to; SGLang takes about 7."""
+"""Seconds that a server may take to end by itself; SGLang takes about 7."""
 
 _PAUSE = 0.5
 _PROBE_TIMEOUT = 30.0  # SGLang answers /health after a forward pass, and gives up on it after 20 seconds
@@ -54,7 +54,7 @@ def run(service: Service, output: Output, *, timeout: float, ready: Callable[[fl
         SystemExit: When another signal ended it: status 143 for SIGTERM, 129 for a closed terminal.
     """
     children: list[Child] = []
-    # Ctrl-C too: what a script starts in the background is born deaf to it. Not so where nohup asked for deafness.
+    # Ctrl-C too: what a script starts in the background ignores it. A hangup stays ignored, since nohup wants that.
     with interrupts.noted(signal.SIGINT, signal.SIGTERM, *interrupts.not_ignored(signal.SIGHUP)):
         try:
             started = time.monotonic()
@@ -72,7 +72,7 @@ def run(service: Service, output: Output, *, timeout: float, ready: Callable[[fl
                 time.sleep(_PAUSE)
         finally:
             for child in children:
-                child.tell_to_end()
+                child.ask_to_end()
             for child in children:
                 child.wait()
 
@@ -90,8 +90,8 @@ def _wait_until_ready(
         _require_running(children)
         if time.monotonic() - started > timeout:
             raise ServiceEndedError(
-                f"{_who(child)} was not ready after {timeout:.0f} s. Give it longer with --timeout; its last lines may "
-                "say why.",
+                f"{_name(child)} was not ready after {timeout:.0f} s. Give it longer with --timeout; its last lines "
+                "may say why.",
                 child.tail,
             )
         time.sleep(_PAUSE)
@@ -112,14 +112,16 @@ def _answers(process: Process) -> bool:
 def _require_running(children: Sequence[Child]) -> None:
     for child in children:
         if child.status is not None:
-            raise ServiceEndedError(f"{_who(child)} ended with {_how(child.status)}{_cause(child.tail)}.", child.tail)
+            raise ServiceEndedError(
+                f"{_name(child)} ended with {_describe(child.status)}{_cause(child.tail)}.", child.tail
+            )
 
 
-def _who(child: Child) -> str:
+def _name(child: Child) -> str:
     return f"process {child.label}" if child.label else "the server"
 
 
-def _how(status: int) -> str:
+def _describe(status: int) -> str:
     """Name an exit status, and the signal in it."""
     try:
         name = signal.Signals(status - interrupts.SHELL_STATUS).name
@@ -131,7 +133,7 @@ def _how(status: int) -> str:
 def _cause(tail: Sequence[str]) -> str:
     """Return the last line that names an error, which often stands before many that do not."""
     for line in reversed(tail):
-        found = _CAUSE.search(line)
-        if found and "root cause above" not in line:  # as vLLM's last line says
-            return f": {found[1].strip()[:500].rstrip('.')}"
+        match = _CAUSE.search(line)
+        if match and "root cause above" not in line:  # as vLLM's last line says
+            return f": {match[1].strip()[:500].rstrip('.')}"
     return ""
