@@ -105,7 +105,7 @@ def test_loading_takes_little_more_memory_than_the_weights(kind: Any, large: dic
         ("bert", "float32"),
         ("jina", "bfloat16"),
     ]
-    if kind is PrepackedLinear and not cpu_linear._onednn(torch.bfloat16):  # as on processors without AVX-512
+    if kind is PrepackedLinear and not cpu_linear.has_onednn(torch.bfloat16):  # as on processors without AVX-512
         cases = [case for case in cases if case[1] == "float32"]
     arguments = [f"{large[name]}={dtype}" for name, dtype in cases]
     command = [sys.executable, "-c", MEASURE, kind.__name__, str(tiny_bert), *arguments]
