@@ -40,7 +40,7 @@ from qwen_embed_integrations.benchmark.metrics import MAIN_METRIC, evaluate
 from qwen_embed_integrations.benchmark.models import default_model
 from qwen_embed_integrations.benchmark.ranking import best
 from qwen_embed_integrations.local import loading
-from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, fastest
+from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, linear_layers_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class Int8Linear(PlainLinear):
 
 def load_embedder(folder: Path, dtype: str, *, int8: bool = False) -> Embedder:
     """Load a model, with its linear layers in int8 or as this package has them."""
-    with patch.object(loading, "fastest", lambda _: Int8Linear) if int8 else nullcontext():
+    with patch.object(loading, "linear_layers_for", lambda _: Int8Linear) if int8 else nullcontext():
         return Embedder.local(folder, device="cpu", dtype=dtype)
 
 
@@ -104,7 +104,7 @@ def measure(
     pairs = {"MiniLM, all documents": [partial(_run, embedders[name].embed_documents, texts) for name in (own, "int8")]}
     for (inputs, outputs), rows in product(_PRODUCTS, _ROWS):
         layer = nn.Linear(inputs, outputs, dtype=dtype).requires_grad_(requires_grad=False)
-        layers = (fastest(dtype)(copy.deepcopy(layer)), Int8Linear(layer))
+        layers = (linear_layers_for(dtype)(copy.deepcopy(layer)), Int8Linear(layer))
         states = torch.randn(rows, inputs).to(dtype)
         pairs[f"{rows} x {inputs} x {outputs}"] = [partial(_run, each, states) for each in layers]
     table = Table(title=f"Milliseconds in {own} as this package has it, and in int8")

@@ -53,7 +53,7 @@ def most():
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 kind, tiny, *cases = sys.argv[1:]
-loading.fastest = lambda _: getattr(cpu_linear, kind)
+loading.linear_layers_for = lambda _: getattr(cpu_linear, kind)
 Embedder.local(tiny, device="cpu", dtype="float32").embed_documents(["x"])
 for case in cases:
     folder, dtype = case.split("=")
@@ -105,7 +105,7 @@ def test_loading_takes_little_more_memory_than_the_weights(kind: Any, large: dic
         ("bert", "float32"),
         ("jina", "bfloat16"),
     ]
-    if kind is PrepackedLinear and not cpu_linear._onednn(torch.bfloat16):  # as on processors without AVX-512
+    if kind is PrepackedLinear and not cpu_linear.has_onednn(torch.bfloat16):  # as on processors without AVX-512
         cases = [case for case in cases if case[1] == "float32"]
     arguments = [f"{large[name]}={dtype}" for name, dtype in cases]
     command = [sys.executable, "-c", MEASURE, kind.__name__, str(tiny_bert), *arguments]
@@ -299,7 +299,7 @@ def test_a_load_says_in_one_line_what_was_chosen(tiny_bert: Path, caplog: pytest
     (line,) = lines(caplog)
     count = sum(each.numel() for each in transformers.AutoModel.from_pretrained(tiny_bert).parameters())
     assert line.startswith(f"tiny: BertModel, {count / 1e6:.3g} million parameters, on cpu in float32 (")
-    assert line.endswith("), packed")
+    assert line.split("); ")[1].startswith("packed attention; linear layers ")
 
 
 def test_the_precision_chosen_is_explained(tiny_bert: Path, caplog: pytest.LogCaptureFixture) -> None:

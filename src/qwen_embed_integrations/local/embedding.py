@@ -61,7 +61,12 @@ class LocalEmbeddingEngine:
             "max_tokens": tokenizer.max_tokens,
         }
         self.profile = recipe.profile
-        self.identity: dict[str, str | None] = {"model": recipe.profile.name, "revision": files.digest()}
+        # Not the name: the same files are the same model wherever they lie. What a profile of that name adds counts.
+        self.identity: dict[str, str | None] = {
+            "files": files.digest(),
+            "appended_token": recipe.profile.appended_token,
+            "max_tokens": str(tokenizer.max_tokens),
+        }
         self.size: int | None = recipe.profile.dimensions
 
     @classmethod

@@ -17,7 +17,7 @@ from qwen_embed_integrations.local.checkpoint.fit import require_room, too_large
 from qwen_embed_integrations.local.checkpoint.weights import StoredWeights
 from qwen_embed_integrations.local.device import describe_device, describe_dtype, ran_out
 from qwen_embed_integrations.local.forward.cpu_layers import fuse
-from qwen_embed_integrations.local.forward.cpu_linear import PrepackedLinear, fastest
+from qwen_embed_integrations.local.forward.cpu_linear import FastLinear, PrepackedLinear, linear_layers_for
 from qwen_embed_integrations.local.forward.packed import attention_for, runs_packed
 
 if TYPE_CHECKING:
@@ -87,12 +87,12 @@ def load_model(
     try:
         with _no_progress_bars():
             # Prepacked weights are not mapped, or all would be in memory twice.
-            linear = fastest(dtype) if device.type == "cpu" and not quantized else None
+            linear = linear_layers_for(dtype) if device.type == "cpu" and not quantized else None
             mapped = quantized or not (weights.dtypes - {dtype} or linear is PrepackedLinear)
             model, report = _read(auto_class, files, weights, options, mapped=mapped)
         _require_all(files, model, report, unused)
         loaded: PreTrainedModel = model.to(device).eval().requires_grad_(requires_grad=False)
-        parameters = sum(each.numel() for each in loaded.parameters())
+        parameters = sum(parameter.numel() for parameter in loaded.parameters())
         if linear is not None:
             fuse(loaded.base_model, linear)
     except _UNREADABLE as error:
@@ -100,15 +100,30 @@ def load_model(
             raise too_large(files.name, weights, device, dtype) from error
         raise ModelLoadError(f"`model` {files.name!r} could not be loaded: {error}") from error
     logger.info(
-        "%s: %s, %.3g million parameters, on %s in %s, %s",
+        "%s: %s, %.3g million parameters, on %s in %s; %s",
         files.name,
         type(model).__name__,
         parameters / 1e6,
         describe_device(device),
         describe_dtype(dtype, device),
-        "packed" if runs_packed(loaded) else "padded",
+        kernels_of(loaded),
     )
     return loaded
+
+
+def kernels_of(model: PreTrainedModel) -> str:
+    """Return in words what a loaded model's attention and linear layers are computed by.
+
+    Like the vectors, it follows from the model, the hardware and the precision, and from nothing else.
+    """
+    attention = "packed attention" if runs_packed(model) else "padded, transformers' own attention"
+    layers = next((layer for layer in model.modules() if isinstance(layer, FastLinear)), None)
+    if layers is None:
+        return f"{attention}; linear layers as loaded"
+    if isinstance(layers, PrepackedLinear):
+        return f"{attention}; linear layers prepacked for oneDNN"
+    mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]  # torch gives no type
+    return f"{attention}; linear layers plain{' (MKL)' if mkl and model.dtype == torch.float32 else ''}"
 
 
 def _read(

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 import checkpoints
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
+from qwen_embed_integrations.local.checkpoint import files
+from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,13 +134,86 @@ def test_a_cross_encoder_without_its_head_is_refused(tmp_path: Path) -> None:
         Reranker.local(folder, device="cpu")
 
 
-def test_the_fingerprint_follows_the_weights_and_not_the_place(bert: Path, tmp_path: Path) -> None:
-    moved = shutil.copytree(bert, tmp_path / "elsewhere" / "model")
+# --- what vectors are known by -------------------------------------------------------------------------------------
+
+
+def fingerprint(folder: Path | str) -> str:
+    with Embedder.local(folder, device="cpu") as loaded:
+        return loaded.fingerprint
+
+
+def test_a_copy_under_another_name_has_the_same_fingerprint(bert: Path, tmp_path: Path) -> None:
+    assert fingerprint(shutil.copytree(bert, tmp_path / "elsewhere" / "renamed")) == fingerprint(bert)
+
+
+def test_a_path_from_home_and_a_relative_one_are_the_same_folder(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert {fingerprint("~/model"), fingerprint("model"), fingerprint(f"{bert}/")} == {fingerprint(bert)}
+    assert CheckpointFiles("~/model").name == "model"
+
+
+def test_a_snapshot_in_the_hubs_cache_is_the_model_it_holds(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the hub's client lays it out: files by their hash, and links with their names.
+    repository = tmp_path / "cache" / "models--some-org--some--model"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    (repository / "blobs").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    for number, path in enumerate(sorted(path for path in bert.rglob("*") if path.is_file())):
+        blob = repository / "blobs" / str(number)
+        shutil.copy(path, blob)
+        link = snapshot / path.relative_to(bert)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(blob)
+    monkeypatch.setattr(files, "snapshot_download", lambda *_, **__: str(snapshot))
+    assert CheckpointFiles(snapshot).name == CheckpointFiles("some-org/some--model").name == "some-org/some--model"
+    assert fingerprint(snapshot) == fingerprint("some-org/some--model") == fingerprint(bert)
+
+
+def test_every_weight_counts(bert: Path, tmp_path: Path) -> None:
     weights = load_file(bert / "model.safetensors")
-    prints = [Embedder.local(folder, device="cpu").fingerprint for folder in (bert, moved)]
-    for at, name in enumerate(list(weights)[::10]):
-        retrained = shutil.copytree(bert, tmp_path / f"again-{at}" / "model")
+    digests = {CheckpointFiles(bert).digest()}
+    names = list(weights)[::10]
+    for number, name in enumerate(names):
+        retrained = shutil.copytree(bert, tmp_path / f"again-{number}" / "model")
         save_file(weights | {name: weights[name] + 0.1}, retrained / "model.safetensors", metadata={"format": "pt"})
-        prints.append(Embedder.local(retrained, device="cpu").fingerprint)
-    assert prints[0] == prints[1]
-    assert len(set(prints)) == len(prints) - 1
+        digests.add(CheckpointFiles(retrained).digest())
+    assert len(digests) == len(names) + 1
+
+
+@pytest.mark.parametrize(
+    "name", ["config_sentence_transformers.json", "1_Pooling/config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+def test_settings_count(name: str, bert: Path) -> None:
+    before = CheckpointFiles(bert).digest()
+    (bert / name).write_text((bert / name).read_text() + "\n")
+    assert CheckpointFiles(bert).digest() != before
+
+
+def test_a_vocabulary_in_a_text_file_counts(bert: Path) -> None:
+    (bert / "vocab.txt").write_text("[PAD]\n[UNK]\nfox\n")
+    before = CheckpointFiles(bert).digest()
+    (bert / "vocab.txt").write_text("[PAD]\n[UNK]\ndog\n")
+    assert CheckpointFiles(bert).digest() != before
+
+
+def test_a_changed_prompt_changes_the_fingerprint(bert: Path) -> None:
+    before = fingerprint(bert)
+    checkpoints.edit_json(bert / "config_sentence_transformers.json", prompts={"query": "find: ", "passage": ""})
+    assert fingerprint(bert) != before
+
+
+def test_files_that_shape_no_vector_do_not_count(bert: Path) -> None:
+    before = CheckpointFiles(bert).digest()
+    (bert / "README.md").write_text("read me")
+    (bert / ".DS_Store").write_bytes(b"\0")
+    (bert / "data_config.json").write_text("[]")
+    (bert / "onnx").mkdir()
+    (bert / "onnx" / "config.json").write_text("{}")
+    assert CheckpointFiles(bert).digest() == before

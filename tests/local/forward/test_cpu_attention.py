@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from qwen_embed_integrations.local.forward import cpu_attention
 from qwen_embed_integrations.local.forward.cpu_attention import blocked_attention
 from qwen_embed_integrations.local.forward.layout import Layout
+from qwen_embed_integrations.local.forward.row_counts import rounded_up
 
 LENGTHS = {
     "one token": [1],
@@ -68,7 +69,7 @@ def test_a_last_token_alone_attends_as_it_does_among_all(lengths: list[int], sha
     query, key, value = row(lengths, 6, 2, shared)
     layout = Layout(lengths, torch.device("cpu"), shared=shared, wanted="last")
     last = layout.wanted_tokens
-    found = blocked_attention(query[last], key, value, layout, 16**-0.5, causal=True, one_each=True)
+    found = blocked_attention(query[last], key, value, layout, 16**-0.5, causal=True, one_query=True)
     wanted = one_by_one(query, key, value, lengths, shared=shared, causal=True)[last]
     torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
 
@@ -78,7 +79,7 @@ def test_a_first_token_alone_attends_as_it_does_among_all(lengths: list[int]) ->
     query, key, value = row(lengths, 4, 4)
     layout = Layout(lengths, torch.device("cpu"), wanted="first")
     first = layout.wanted_tokens
-    found = blocked_attention(query[first], key, value, layout, 16**-0.5, causal=False, one_each=True)
+    found = blocked_attention(query[first], key, value, layout, 16**-0.5, causal=False, one_query=True)
     wanted = one_by_one(query, key, value, lengths, shared=0, causal=False)[first]
     torch.testing.assert_close(found, wanted, atol=2e-6, rtol=0)
 
@@ -97,7 +98,7 @@ def test_scores_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, *, causal
     lengths = [3000, 60]
     half = [part.bfloat16() for part in row(lengths, 4, 4)]  # in float32, PyTorch's kernel takes so long a sequence
     blocked_attention(*half, Layout(lengths, torch.device("cpu")), 0.25, causal=causal)
-    one_head_of_fewest_rows = cpu_attention._LEAST_ROWS * 3000
+    one_head_of_fewest_rows = cpu_attention._LEAST_ROWS * rounded_up(3000)
     size = 4 if causal else 2
     assert 0 < largest <= max(cpu_attention._SCORES * torch.get_num_threads() // size, one_head_of_fewest_rows)
 

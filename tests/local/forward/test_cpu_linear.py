@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable  # noqa: TC003 a parameter's type
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from qwen_embed_integrations.local.forward import cpu_linear
-from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, PrepackedLinear, fastest
+from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, PrepackedLinear, linear_layers_for
 
 KINDS = [PlainLinear, PrepackedLinear]
 ACTIVATIONS: dict[Any, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -56,32 +57,33 @@ def test_weights_can_still_be_read(kind: Any) -> None:
     torch.testing.assert_close(kind(layer()).weight, layer().weight, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "capabilities", "expected"),
+    [
+        (torch.bfloat16, {"avx512_f": True, "avx512_bf16": True}, PrepackedLinear),
+        (torch.bfloat16, {"avx512_f": True, "amx_bf16": True}, PrepackedLinear),
+        (torch.bfloat16, {"avx512_f": True, "avx512_bf16": False}, PlainLinear),
+        (torch.float32, {"avx2": True, "avx512_f": True}, PrepackedLinear),
+        (torch.float32, {"avx2": True, "avx512_f": False}, PlainLinear),
+        (torch.float32, {"architecture": "aarch64", "neon": True}, PlainLinear),
+        (torch.float16, {"avx512_f": True, "avx512_bf16": True}, PlainLinear),
+    ],
+)
+def test_layers_follow_from_precision_and_processor(
+    dtype: torch.dtype, capabilities: dict[str, Any], expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_linear, "has_onednn", lambda _: True)
+    assert linear_layers_for(dtype, capabilities) is expected
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_faster_kind_is_tried_out_once(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu_linear._fastest.cache_clear()
-    found = fastest(dtype)
-    assert found in KINDS
-    monkeypatch.setattr(cpu_linear, "PlainLinear", None)
-    assert fastest(dtype) is found
-    cpu_linear._fastest.cache_clear()
+def test_no_clock_has_a_say_in_it(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: Any) -> float:
+        raise AssertionError("a clock was asked")
 
-
-@pytest.mark.parametrize("slow", ["PlainLinear", "PrepackedLinear"])
-def test_a_slow_kind_is_not_taken(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind: Any = getattr(cpu_linear, slow)
-
-    class Slow(kind):
-        def forward(self, states: torch.Tensor) -> torch.Tensor:
-            for _ in range(20):
-                out: torch.Tensor = super().forward(states)
-            return out
-
-    cpu_linear._fastest.cache_clear()
-    monkeypatch.setattr(cpu_linear, slow, Slow)
-    try:
-        assert fastest(torch.float32) in {PlainLinear, PrepackedLinear} - {kind}
-    finally:
-        cpu_linear._fastest.cache_clear()
+    for clock in ("perf_counter", "perf_counter_ns", "monotonic", "time", "process_time", "thread_time"):
+        monkeypatch.setattr(time, clock, asked)
+    assert linear_layers_for(dtype) is linear_layers_for(dtype, torch.cpu.get_capabilities())
 
 
 @torch.inference_mode()
@@ -89,14 +91,24 @@ def test_a_torch_without_onednns_operators_multiplies_plainly(monkeypatch: pytes
     def gone(*_: Any) -> torch.Tensor:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
 
-    caches = (cpu_linear._fastest, cpu_linear._onednn)
-    for each in caches:
-        each.cache_clear()
+    cpu_linear.has_onednn.cache_clear()
     monkeypatch.setattr(cpu_linear, "_pointwise", gone)
     try:
-        assert fastest(torch.float32) is PlainLinear
+        assert linear_layers_for(torch.float32, {"avx512_f": True}) is PlainLinear
         states = torch.randn(3, 24)
         torch.testing.assert_close(PlainLinear(layer())(states), layer()(states))
     finally:
-        for each in caches:
-            each.cache_clear()
+        cpu_linear.has_onednn.cache_clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_a_row_comes_out_the_same_among_any_number_of_rows(kind: Any, dtype: torch.dtype) -> None:
+    if not cpu_linear.has_onednn(dtype):
+        pytest.skip("oneDNN does not multiply in this precision on this processor")
+    made = kind(layer(dtype), "gelu")
+    states = torch.randn(90, 24).to(dtype)
+    whole = made(states)
+    for rows in (2, 5, 17, 33, 70):
+        assert torch.equal(made(states[:rows]), whole[:rows])

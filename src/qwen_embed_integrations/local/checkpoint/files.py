@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from qwen_embed_integrations.errors import ModelLoadError
 
+# What is hashed of a file: this many bytes, in this many places.
 _PIECE = 2**20
 _PIECES = 64
 
@@ -26,20 +27,39 @@ _TOKENIZERS = (
     "sentencepiece.bpe.model",
 )
 _UNWANTED = ["onnx/*", "openvino/*", "*.onnx.json"]
+# Where sentence-transformers keeps its reader's settings, by the architecture of old.
+READER_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+# What shapes vectors beside weights and modules.
+_SETTINGS = (
+    "config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    *READER_FILES,
+    *_TOKENIZERS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "adapter_config.json",
+    "adapter_model.safetensors",
+)
 
 
 class CheckpointFiles:
     """A folder with a model in it.
 
     Attributes:
-        name: The hub id, or the folder's own name.
+        name: The hub id, or the folder's own name; for messages, and to find the profile by.
         folder: Where it lies.
         config: Its `config.json`.
     """
 
     def __init__(self, model: str | Path, revision: str | None = None) -> None:
         self.folder = _locate(model, revision)
-        self.name = self.folder.resolve().name if Path(model).is_dir() else str(model)
+        self.name = _name(self.folder) if Path(model).expanduser().is_dir() else str(model)
         config = self.read_json("config.json")
         if not isinstance(config, dict):
             raise ModelLoadError(
@@ -73,21 +93,36 @@ class CheckpointFiles:
         except ValueError as error:
             raise ModelLoadError(f"{path} is no JSON: {error}") from error
 
+    def weight_files(self) -> list[Path]:
+        """Return the files of weights that transformers reads, as far as they are there."""
+        whole = self.folder / "model.safetensors"
+        if whole.is_file():
+            return [whole]
+        index = self.read_json("model.safetensors.index.json") or {}
+        shards = (self.folder / name for name in sorted(set(index.get("weight_map", {}).values())))
+        return [path for path in shards if path.is_file()]
+
     def digest(self) -> str:
-        """Return a short hash of the folder's settings and weights, wherever it lies.
+        """Return a short hash of what shapes vectors: settings, vocabulary and weights, wherever the folder lies.
 
         Files are read whole up to 64 MiB, and larger ones in 64 pieces spread over them, so that a retrained model of
-        any size gets another digest without reading all of it.
+        any size gets another digest without reading all of it. Files that are not read for vectors do not count.
         """
-        found = hashlib.sha256()
-        for path in sorted((*self.folder.rglob("*.json"), *self.folder.rglob("*.safetensors"))):
+        modules = self.read_json("modules.json") or []
+        folders = [module["path"] for module in modules if isinstance(module, dict) and module.get("path")]
+        names = {*_SETTINGS, *(f"{path}/{name}" for path in folders for name in ("config.json", "model.safetensors"))}
+        paths = {name: self.folder / name for name in names} | {path.name: path for path in self.weight_files()}
+        hashed = hashlib.sha256()
+        for name, path in sorted(paths.items()):
+            if not path.is_file():
+                continue
             size = path.stat().st_size
-            found.update(f"{path.relative_to(self.folder).as_posix()} {size}".encode())
+            hashed.update(f"{name} {size}".encode())
             with path.open("rb") as file:
                 for piece in range(_PIECES):
                     file.seek(max(piece * _PIECE, piece * (size - _PIECE) // (_PIECES - 1)))
-                    found.update(file.read(_PIECE))
-        return found.hexdigest()[:16]
+                    hashed.update(file.read(_PIECE))
+        return hashed.hexdigest()[:16]
 
     def _refuse_unsafe_weights(self) -> None:
         weights = sorted(self.folder.glob("*.safetensors"))
@@ -107,6 +142,15 @@ class CheckpointFiles:
                 f"`model` {self.name!r} has no tokenizer: none of {', '.join(_TOKENIZERS)} in {self.folder}. Copy it "
                 "from where the weights come from."
             )
+
+
+def _name(folder: Path) -> str:
+    """Return a folder's name; of a snapshot in the hub's cache, the id of what was fetched."""
+    place = folder.resolve()
+    repository = place.parent.parent.name
+    if place.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/", 1)
+    return place.name
 
 
 def _locate(model: str | Path, revision: str | None) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import ModelLoadError, UnknownModelError
+from qwen_embed_integrations.local.checkpoint.files import READER_FILES
 from qwen_embed_integrations.profiles import ModelProfile, Pooling, RerankProfile, profile_for
 
 if TYPE_CHECKING:
@@ -25,11 +26,6 @@ _POOLINGS: dict[str, Pooling] = {
 }
 # The form of Qwen3 and E5, which differ in the blank at the end.
 _INSTRUCT = re.compile(r"(Instruct: )(.*)(\nQuery:\s*)", re.DOTALL)
-# Where sentence-transformers keeps its reader's settings, by the architecture of old.
-_READER_FILES = tuple(
-    f"sentence_{kind}_config.json"
-    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-)
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,8 @@ class Recipe:
 def read_recipe(files: CheckpointFiles, profile: ModelProfile | None) -> Recipe:
     """Find out how a checkpoint is meant to be used.
 
-    The folder's own sentence-transformers files say, completed by the profile of that name where their sizes agree; a
-    folder without such files needs a known name. What an explicit profile states wins over both.
+    The folder's own sentence-transformers files are followed, completed by the profile of that name where their sizes
+    agree; a folder without such files needs a known name. What an explicit profile states wins over both.
 
     Args:
         files: The checkpoint.
@@ -87,13 +83,13 @@ def _overridden(read: ModelProfile, given: ModelProfile) -> ModelProfile:
 
 def _known(files: CheckpointFiles, size: int | None) -> ModelProfile | None:
     try:
-        found = profile_for(files.name)
+        profile = profile_for(files.name)
     except UnknownModelError:
         return None
-    if isinstance(found, RerankProfile):
+    if isinstance(profile, RerankProfile):
         raise ModelLoadError(f"`model` {files.name!r} is a reranker; use Reranker.local.")
     # A small or fine-tuned model may sit in a folder of the same name.
-    return found if found.dimensions == size else None
+    return profile if profile.dimensions == size else None
 
 
 def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], known: ModelProfile | None) -> Recipe:
@@ -119,12 +115,12 @@ def _from_modules(files: CheckpointFiles, modules: Sequence[dict[str, Any]], kno
             )
     if pooling is None:
         raise ModelLoadError(f"`model` {files.name!r} has a modules.json without pooling; is it a reranker?")
-    reader: dict[str, Any] = next(filter(None, map(files.read_json, _READER_FILES)), {})
-    own = files.read_json("config_sentence_transformers.json") or {}
+    reader: dict[str, Any] = next(filter(None, map(files.read_json, READER_FILES)), {})
+    defaults = files.read_json("config_sentence_transformers.json") or {}
     base = known or ModelProfile(name=files.name, min_dimensions=1)
     profile = replace(
         base,
-        dimensions=own.get("truncate_dim") or size,
+        dimensions=defaults.get("truncate_dim") or size,
         pooling=pooling,
         normalize=None in steps,
         max_tokens=reader.get("max_seq_length") or base.max_tokens,

@@ -36,7 +36,7 @@ class StoredWeights:
     """
 
     def __init__(self, files: CheckpointFiles, left: tuple[str, ...] = ()) -> None:
-        paths = _paths(files)
+        paths = files.weight_files()
         if files.config.get("tie_word_embeddings") and not _HEAD.startswith(left) and _repeats_embeddings(paths):
             left = (*left, _HEAD)
         self.dtypes: set[torch.dtype] = set()
@@ -126,13 +126,3 @@ def _read(path: Path, name: str, rows: slice) -> torch.Tensor:
     with safe_open(path, framework="pt") as file:
         read: torch.Tensor = file.get_slice(name)[rows]
         return read
-
-
-def _paths(files: CheckpointFiles) -> list[Path]:
-    """Return the files that transformers reads, as far as they are there."""
-    whole = files.folder / "model.safetensors"
-    if whole.is_file():
-        return [whole]
-    index = files.read_json("model.safetensors.index.json") or {}
-    shards = (files.folder / name for name in sorted(set(index.get("weight_map", {}).values())))
-    return [path for path in shards if path.is_file()]

@@ -7,6 +7,9 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
+
+from qwen_embed_integrations.local.forward.row_counts import rounded_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,53 +32,62 @@ def slopes(heads: int) -> list[float]:
         `heads` numbers (Press et al. 2021, https://arxiv.org/abs/2108.12409, section 3 and its published code).
     """
     power = 1 << (heads.bit_length() - 1)
-    first = [2.0 ** (-8 * (at + 1) / power) for at in range(power)]
-    return first + [2.0 ** (-4 * (2 * at + 1) / power) for at in range(heads - power)]
+    first = [2.0 ** (-8 * (index + 1) / power) for index in range(power)]
+    return first + [2.0 ** (-4 * (2 * index + 1) / power) for index in range(heads - power)]
 
 
 def alibi_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: Layout) -> torch.Tensor:
     """Attend within each sequence, both ways, in bounded memory.
 
     Args:
-        query: Shape `(tokens, heads, head size)`, as are keys and values.
+        query: Shape `(tokens, heads, head size)`, as are keys and values. Rows behind the last sequence are padding.
         key: Keys.
         value: Values.
         layout: Where the sequences lie.
 
     Returns:
-        Shape `(tokens, heads, head size)`. Bias and softmax are float32 in any precision.
+        Shape `(tokens, heads, head size)`, zeros for padding. Bias and softmax are float32 in any precision.
     """
     layout.honoured = True
     heads, size = query.shape[1:]
     out = torch.empty_like(query)
-    most = _AT_ONCE.get(query.device.type, _AT_ONCE_ELSEWHERE)
-    for start, count, length in _alike(layout, most // heads):
-        asked, keys, values, filled = (
+    out[sum(layout.lengths) :].zero_()
+    limit = _AT_ONCE.get(query.device.type, _AT_ONCE_ELSEWHERE)
+    for start, count, length in _equal_neighbours(layout, limit // heads):
+        # MKL, which multiplies float32 on a CPU, compiles nothing for a new length.
+        rounds = query.device.type == "cpu" and query.dtype != torch.float32
+        padding = rounded_up(length) - length if rounds else 0
+        queries, keys, values, attended = (
             part[start : start + count * length].view(count, length, heads, size) for part in (query, key, value, out)
         )
+        if padding:
+            queries, keys, values = (functional.pad(part, (0, 0, 0, 0, 0, padding)) for part in (queries, keys, values))
         # Keys and values run backwards, which changes no sum over them and turns the distances |i - j| into
         # |i + j - last|: windows that slide over one row of numbers, and take no memory of their own.
-        asked = (asked * size**-0.5).transpose(1, 2)
+        queries = (queries * size**-0.5).transpose(1, 2)
         keys = keys.flip(1).permute(0, 2, 3, 1).contiguous()
         values = values.flip(1).transpose(1, 2).contiguous()
-        bias = _bias(heads, length, query.device)
-        rows = min(length, most // length)
-        together = max(1, most // (count * rows * length))
-        for head, row in product(range(0, heads, together), range(0, length, rows)):
-            some, block = slice(head, head + together), slice(row, row + rows)
-            scores = torch.matmul(asked[:, some, block], keys[:, some]) + bias[some, block]
+        bias = _bias(heads, length + padding, query.device)
+        rows = min(length + padding, limit // length)
+        heads_at_once = max(1, limit // (count * rows * length))
+        for head, row in product(range(0, heads, heads_at_once), range(0, length, rows)):
+            some, block = slice(head, head + heads_at_once), slice(row, row + rows)
+            scores = torch.matmul(queries[:, some, block], keys[:, some]) + bias[some, block]
+            if padding:
+                scores[..., :padding] = float("-inf")
             weights = torch.softmax(scores, -1).to(values.dtype)
-            filled.transpose(1, 2)[:, some, block] = torch.matmul(weights, values[:, some])
+            states = torch.matmul(weights, values[:, some])
+            attended.transpose(1, 2)[:, some, block] = states[:, :, : length - row]
     return out
 
 
-def _alike(layout: Layout, most: int) -> Iterator[tuple[int, int, int]]:
+def _equal_neighbours(layout: Layout, limit: int) -> Iterator[tuple[int, int, int]]:
     """Yield start, number and length of neighbours that are equally long and have few enough weights for one go."""
     start = 0
     for length, run in groupby(layout.lengths):
-        left, together = sum(1 for _ in run), max(1, most // length**2)
+        left, at_once = sum(1 for _ in run), max(1, limit // length**2)
         while left:
-            count = min(left, together)
+            count = min(left, at_once)
             yield start, count, length
             start += count * length
             left -= count

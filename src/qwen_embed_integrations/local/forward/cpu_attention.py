@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from qwen_embed_integrations.local.forward.row_counts import rounded_up
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from qwen_embed_integrations.local.forward.layout import Layout
 
 # Tokens of short sequences that share a block: most of its scores are masked, but there are few of them.
-_TOGETHER = 64
+_SHARED_BLOCK = 64
 # Rows of a causal block; what lies above its diagonal is computed for nothing.
 _CAUSAL_ROWS = 128
 # Least rows of any other, for the product's sake.
@@ -37,24 +39,59 @@ class _Block:
     """Rows of the score matrix that are computed together.
 
     Attributes:
-        first: Where the rows begin among the queries.
-        last: Where they end.
-        begin: Where the tokens begin that they read.
-        end: Where those end.
+        queries: Which queries ask.
+        keys: Which tokens they read.
         shared: How many at the very beginning they read beside them.
         mask: Added to the last columns of the scores, of shape `(rows, columns)`.
         heads: Heads of keys and values in one go.
+        rows: Number of queries, rounded up.
+        columns: Number of keys without shared ones, rounded up; what follows `keys` is read, and counts nothing.
         flash: Whether it is a whole sequence for PyTorch's kernel.
     """
 
-    first: int
-    last: int
-    begin: int
-    end: int
+    queries: slice
+    keys: slice
     shared: int
     mask: torch.Tensor | None
     heads: int
+    rows: int
+    columns: int
     flash: bool = False
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What blocks depend on beside the layout.
+
+    Attributes:
+        groups: Heads of keys and values.
+        repeats: Heads of queries for each of those.
+        dtype: Precision of queries, keys and values.
+        causal: Whether tokens read nothing behind them.
+        one_query: Whether there is one query a sequence instead of one a token.
+        tokens: Rows of keys and values, padding included.
+    """
+
+    groups: int
+    repeats: int
+    dtype: torch.dtype
+    causal: bool
+    one_query: bool
+    tokens: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is float32."""
+        return self.dtype == torch.float32
+
+    @property
+    def score_dtype(self) -> torch.dtype:
+        """Precision of the scores.
+
+        Decoders have large ones (first tokens draw attention), which bfloat16 would round by whole tenths. Encoders do
+        without: MiniLM's vectors come out as near to float32's either way.
+        """
+        return torch.float32 if self.causal else self.dtype
 
 
 def blocked_attention(
@@ -65,154 +102,185 @@ def blocked_attention(
     scale: float,
     *,
     causal: bool,
-    one_each: bool = False,
+    one_query: bool = False,
 ) -> torch.Tensor:
     """Attend within each sequence.
 
     Args:
-        query: Shape `(tokens, heads, head size)`; keys and values may have fewer heads.
+        query: Shape `(tokens, heads, head size)`; keys and values may have fewer heads. Rows behind the last sequence
+            are padding.
         key: Keys.
         value: Values.
         layout: Where the sequences lie.
         scale: Factor of the scores.
         causal: Whether tokens read nothing behind them.
-        one_each: Whether there is one query a sequence, which reads all of it, instead of one a token.
+        one_query: Whether there is one query a sequence, which reads all of it, instead of one a token.
 
     Returns:
-        The shape of the queries. The softmax is computed in float32 in any precision.
+        The shape of the queries, zeros for padding. The softmax is computed in float32 in any precision.
     """
     layout.honoured = True
     rows, heads, size = query.shape
     groups, repeats = key.shape[1], heads // key.shape[1]
+    setting = _Setting(groups, repeats, query.dtype, causal, one_query, len(key))
     # Heads that read the same keys become more rows.
     query = query.reshape(rows, groups, repeats, size).transpose(0, 1)
-    # Decoders have large scores (first tokens draw attention), which bfloat16 would round by whole tenths. Encoders do
-    # without: MiniLM's vectors come out as near to float32's either way.
-    kind = torch.float32 if causal else query.dtype
     key, value = key.transpose(0, 1), value.transpose(0, 1)
-    exact = query.dtype == torch.float32
-    if not exact:
-        key = key.to(kind).contiguous()
+    if not setting.exact:
+        key = key.to(setting.score_dtype).contiguous()
     nothing = key.new_zeros(())
     out = query.new_empty(rows, groups, repeats, size)
-    flash = exact and query.device.type == "cpu"  # on CUDA, it takes no float32
-    for block in _plan(layout, groups, repeats, kind, causal=causal, one_each=one_each, flash=flash):
-        asking, own = slice(block.first, block.last), slice(block.begin, block.end)
+    used_rows = len(layout.lengths) if one_query else layout.shared + sum(layout.lengths)
+    if used_rows < rows:
+        out[used_rows:].zero_()
+    for block in _plan(layout, setting):
         if block.flash:
-            asked = query[:, asking].transpose(1, 2).reshape(1, heads, -1, size)
-            found = functional.scaled_dot_product_attention(
-                asked, key[None, :, own], value[None, :, own], is_causal=causal, scale=scale, enable_gqa=True
+            asking = query[:, block.queries].transpose(1, 2).reshape(1, heads, -1, size)
+            attended = functional.scaled_dot_product_attention(
+                asking,
+                key[None, :, block.keys],
+                value[None, :, block.keys],
+                is_causal=causal,
+                scale=scale,
+                enable_gqa=True,
             )
-            out[asking] = found[0].view(groups, repeats, -1, size).permute(2, 0, 1, 3)
+            out[block.queries] = attended[0].view(groups, repeats, -1, size).permute(2, 0, 1, 3)
             continue
+        count, own = block.queries.stop - block.queries.start, block.keys.stop - block.keys.start
+        read, used = slice(block.keys.start, block.keys.start + block.columns), block.shared + own
         for start in range(0, groups, block.heads):
             some = slice(start, start + block.heads)
-            keys, values = key[some, own], value[some, own]
+            keys, values = key[some, read], value[some, read]
             if block.shared:
                 keys = torch.cat([key[some, : block.shared], keys], 1)
                 values = torch.cat([value[some, : block.shared], values], 1)
-            shape = (len(keys), block.last - block.first, repeats, size)
-            if exact:
+            shape = (len(keys), block.rows, repeats, size)
+            if setting.exact:
                 # MKL, which multiplies float32, takes numbers as they lie, and a factor.
-                asked = query[some, asking].reshape(len(keys), -1, size)
-                scores = torch.baddbmm(nothing, asked, keys.transpose(1, 2), beta=0, alpha=scale)
+                asking = query[some, block.queries].reshape(len(keys), -1, size)
+                scores = torch.baddbmm(nothing, asking, keys.transpose(1, 2), beta=0, alpha=scale)
             else:
-                asked = torch.mul(query[some, asking], scale, out=key.new_empty(shape)).view(len(keys), -1, size)
-                scores = torch.bmm(asked, keys.transpose(1, 2))
+                scaled = key.new_empty(shape) if count == block.rows else key.new_zeros(shape)
+                torch.mul(query[some, block.queries], scale, out=scaled[:, :count])
+                scores = torch.bmm(scaled.view(len(keys), -1, size), keys.transpose(1, 2))
             if block.mask is not None:
-                scores[:, :, -block.mask.shape[1] :].add_(block.mask)
-            found = torch.bmm(torch.softmax(scores, -1).to(values.dtype), values)
-            out[asking, some] = found.view(shape).transpose(0, 1)
+                scores[:, : count * repeats, used - block.mask.shape[1] : used].add_(block.mask)
+            if block.columns > own:
+                scores[:, :, used:] = float("-inf")
+            attended = torch.bmm(torch.softmax(scores, -1).to(values.dtype), values)
+            out[block.queries, some] = attended.view(shape)[:, :count].transpose(0, 1)
     return out.view(rows, heads, size)
 
 
-def _plan(
-    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, one_each: bool, flash: bool
-) -> Sequence[_Block]:
-    about = (groups, repeats, kind, causal, one_each, flash)
-    if about not in layout.plans:
-        made = (
-            _blocks_of_one_each(layout, groups, repeats, kind)
-            if one_each
-            else _blocks(layout, groups, repeats, kind, causal=causal, flash=flash)
-        )
-        layout.plans[about] = list(made)
-    plan: Sequence[_Block] = layout.plans[about]
+def padded_tokens(layout: Layout, dtype: torch.dtype) -> int:
+    """Return how many rows a pass should have, so that each block can read as many as it is rounded up to."""
+    start, end = layout.shared, layout.shared + sum(layout.lengths)
+    if dtype == torch.float32:
+        return rounded_up(end)
+    for lengths in _block_mates(layout.lengths):
+        tokens = sum(lengths)
+        end = max(end, start + rounded_up(layout.shared + tokens) - layout.shared)
+        start += tokens
+    return rounded_up(end)
+
+
+def _plan(layout: Layout, setting: _Setting) -> Sequence[_Block]:
+    if setting not in layout.plans:
+        layout.plans[setting] = list(_blocks(layout, setting))
+    plan: Sequence[_Block] = layout.plans[setting]
     return plan
 
 
-def _blocks(
-    layout: Layout, groups: int, repeats: int, kind: torch.dtype, *, causal: bool, flash: bool
+def _blocks(layout: Layout, setting: _Setting) -> Iterator[_Block]:
+    on_cpu = layout.device.type == "cpu"
+    takes_flash = setting.exact and on_cpu and not setting.one_query  # on CUDA, it takes no float32
+    beginning = [[layout.shared]] if layout.shared and not setting.one_query else []
+    query, start = 0, 0 if beginning else layout.shared
+    for lengths in [*beginning, *_block_mates(layout.lengths)]:
+        tokens = sum(lengths)
+        if takes_flash and tokens >= _LONG and not (start and layout.shared):
+            own = slice(start, start + tokens)
+            yield _Block(own, own, 0, None, setting.groups, tokens, tokens, flash=True)
+        else:
+            yield from _product_blocks(layout, setting, lengths, query, start)
+        query, start = query + (len(lengths) if setting.one_query else tokens), start + tokens
+
+
+def _product_blocks(
+    layout: Layout, setting: _Setting, lengths: Sequence[int], query: int, start: int
 ) -> Iterator[_Block]:
-    at_once = _SCORES * torch.get_num_threads() // kind.itemsize
-    start = 0
-    for lengths in [*([[layout.shared]] if layout.shared else []), *_companies(layout.lengths)]:
-        total, whole = sum(lengths), len(lengths) > 1
-        end, shared = start + total, layout.shared if start else 0
-        if flash and total >= _LONG and not shared:
-            yield _Block(start, end, start, end, 0, None, groups, flash=True)
-            start = end
-            continue
-        most = total if whole else _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // total)
-        parts = -(-total // most)
-        edges = [start + total * part // parts for part in range(parts + 1)]
-        for first, last in itertools.pairwise(edges):
-            stop = last if causal and not whole else end
-            parted = tuple(lengths) if whole else (last - first,)
-            scores = (last - first) * repeats * (stop - start + shared)
-            yield _Block(
-                first=first,
-                last=last,
-                begin=start,
-                end=stop,
-                shared=shared,
-                mask=_mask(parted, repeats, kind, layout.device, causal=causal),
-                heads=min(groups, max(1, at_once // scores)),
-            )
-        start = end
+    """Yield the blocks of sequences of these lengths, whose first query and first token are given."""
+    tokens, alone = sum(lengths), len(lengths) == 1 and not setting.one_query
+    queries = len(lengths) if setting.one_query else tokens
+    causal = setting.causal and not setting.one_query
+    shared = layout.shared if start else 0
+    at_once = _SCORES * torch.get_num_threads() // setting.score_dtype.itemsize
+    limit = _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // rounded_up(tokens) // 16 * 16)
+    parts = -(-queries // limit) if alone else 1
+    edges = [queries * part // parts for part in range(parts + 1)]
+    for first, last in itertools.pairwise(edges):
+        stop = last if causal and alone else tokens
+        rows, columns = _rounded(last - first, shared + stop, setting, layout.device)
+        # Of the padding, only as much as there is.
+        columns = columns - shared if start + columns - shared <= setting.tokens else stop
+        masked = (last - first,) if alone else tuple(lengths)
+        yield _Block(
+            queries=slice(query + first, query + last),
+            keys=slice(start, start + stop),
+            shared=shared,
+            mask=_mask(
+                masked,
+                setting.repeats,
+                setting.score_dtype,
+                layout.device,
+                causal=causal,
+                one_query=setting.one_query,
+            ),
+            heads=min(setting.groups, max(1, at_once // (rows * setting.repeats * (shared + columns)))),
+            rows=rows,
+            columns=columns,
+        )
 
 
-def _blocks_of_one_each(layout: Layout, groups: int, repeats: int, kind: torch.dtype) -> Iterator[_Block]:
-    row, start = 0, layout.shared
-    for lengths in _companies(layout.lengths):
-        last, end = row + len(lengths), start + sum(lengths)
-        mask = _mask(tuple(lengths), repeats, kind, layout.device, causal=False, one_each=True)
-        yield _Block(row, last, start, end, layout.shared, mask, groups)
-        row, start = last, end
+def _rounded(rows: int, columns: int, setting: _Setting, device: torch.device) -> tuple[int, int]:
+    # MKL, which multiplies float32 on a CPU, compiles nothing.
+    if setting.exact or device.type != "cpu":
+        return rows, columns
+    return rounded_up(rows), rounded_up(columns)
 
 
-def _companies(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield neighbours that share a block."""
-    together: list[int] = []
+def _block_mates(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the lengths of neighbours that share a block."""
+    mates: list[int] = []
     for length in lengths:
-        if together and sum(together) + length > _TOGETHER:
-            yield together
-            together = []
-        together.append(length)
-    if together:
-        yield together
+        if mates and sum(mates) + length > _SHARED_BLOCK:
+            yield mates
+            mates = []
+        mates.append(length)
+    if mates:
+        yield mates
 
 
 @lru_cache(maxsize=64)
 def _mask(
     lengths: Sequence[int],
     repeats: int,
-    kind: torch.dtype,
+    dtype: torch.dtype,
     device: torch.device,
     *,
     causal: bool,
-    one_each: bool = False,
+    one_query: bool,
 ) -> torch.Tensor | None:
     """Return what keeps sequences apart and, if causal, tokens from what is behind them."""
     if len(lengths) == 1 and not (causal and lengths[0] > 1):
         return None
     owners = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    asking = torch.arange(len(lengths)) if one_each else owners
+    asking = torch.arange(len(lengths)) if one_query else owners
     hidden = asking.unsqueeze(1) != owners
     if causal:
         hidden |= torch.ones_like(hidden).triu(1)
     return (
-        torch.zeros(hidden.shape, dtype=kind)
+        torch.zeros(hidden.shape, dtype=dtype)
         .masked_fill(hidden, float("-inf"))
         .repeat_interleave(repeats, 0)
         .to(device)

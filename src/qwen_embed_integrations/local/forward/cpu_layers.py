@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from qwen_embed_integrations.local.architectures import FAMILIES, Family
 from qwen_embed_integrations.local.forward.attention import PACKED
-from qwen_embed_integrations.local.forward.cpu_attention import blocked_attention
+from qwen_embed_integrations.local.forward.cpu_attention import blocked_attention, padded_tokens
+from qwen_embed_integrations.local.forward.row_counts import padded, rounded_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qwen_embed_integrations.local.forward.cpu_linear import Activation, FastLinear
     from qwen_embed_integrations.local.forward.layout import Layout
 
-    # Makes a layer that does more than a product, given which linear layers are fastest; None where it cannot.
-    Making = Callable[[Any, type[FastLinear]], nn.Module | None]
+    # Makes a layer that does more than a product out of one kind of linear layers; None where it cannot.
+    Replacement = Callable[[Any, type[FastLinear]], nn.Module | None]
 
 
 def fuse(model: Any, linear: type[FastLinear]) -> None:
@@ -30,50 +32,71 @@ def fuse(model: Any, linear: type[FastLinear]) -> None:
 
     Args:
         model: One of transformers, on a CPU and in its precision; it is changed, and can only be run from then on.
-        linear: Which linear layers are fastest there.
+        linear: Which linear layers to take.
     """
     family = FAMILIES.get(model.config.model_type) or Family("")
-    makings = {family.prefix + name: making for name, making in _MAKINGS[family.layers].items()}
-    _replace(model, makings, linear, {})
+    replacements = {family.prefix + name: replacement for name, replacement in _REPLACEMENTS[family.layers].items()}
+    _replace(model, replacements, linear, {})
     if family.layers is not None:
-        _cut_short(model.encoder.layer if family.layers == "bert" else model.layers)
+        _wrap_ends(model.encoder.layer if family.layers == "bert" else model.layers)
 
 
 def _replace(
-    module: nn.Module, makings: dict[str, Making], linear: type[FastLinear], made: dict[nn.Module, nn.Module]
+    module: nn.Module, replacements: dict[str, Replacement], linear: type[FastLinear], done: dict[nn.Module, nn.Module]
 ) -> None:
     # With repetitions, which `named_children` leaves out: a layer may stand in two places.
     for name, child in list(module._modules.items()):  # noqa: SLF001
         if child is None:
             continue
-        if child not in made:
-            faster = _faster(child, makings, linear)
+        if child not in done:
+            faster = _faster(child, replacements, linear)
             if faster is None:
-                _replace(child, makings, linear, made)
-            made[child] = faster or child
-        setattr(module, name, made[child])
+                _replace(child, replacements, linear, done)
+            done[child] = faster or child
+        setattr(module, name, done[child])
 
 
-def _faster(module: nn.Module, makings: dict[str, Making], linear: type[FastLinear]) -> nn.Module | None:
+def _faster(module: nn.Module, replacements: dict[str, Replacement], linear: type[FastLinear]) -> nn.Module | None:
     if type(module) is nn.Linear:
         return linear(module)
-    making = makings.get(type(module).__name__)
+    replacement = replacements.get(type(module).__name__)
     # What holds quantized or adapted layers is left to compute with them.
     plain = all(type(child) is nn.Linear for name, child in module.named_children() if name.endswith(_PRODUCTS))
-    return making(module, linear) if making is not None and plain else None
+    return replacement(module, linear) if replacement is not None and plain else None
 
 
 # What the layers to be replaced call their products.
 _PRODUCTS = ("dense", "_proj", "query", "key", "value")
 
 
-def _cut_short(layers: nn.ModuleList) -> None:
-    """Let the last layer leave out the states that nobody asks for, if its attention can."""
-    last: Any = layers[-1] if layers else None
-    if isinstance(getattr(last, "self_attn", None), _RotaryAttention):
-        layers[-1] = _LastLayer(last, before=last.input_layernorm)
-    elif isinstance(getattr(getattr(last, "attention", None), "self", None), _SelfAttention):
-        layers[-1] = _LastLayer(last, before=nn.Identity())
+def _wrap_ends(layers: nn.ModuleList) -> None:
+    """Round the rows of a pass up, and leave out what nobody asks for, if all attention can deal with both."""
+    if not layers or not all(isinstance(_attention_of(layer), _Attention) for layer in layers):
+        return
+    last: Any = layers[-1]
+    layers[-1] = _LastLayer(last, before=getattr(last, "input_layernorm", None) or nn.Identity())
+    layers[0] = _FirstLayer(layers[0])
+
+
+def _attention_of(layer: Any) -> Any:
+    return getattr(layer, "self_attn", None) or getattr(getattr(layer, "attention", None), "self", None)
+
+
+class _FirstLayer(nn.Module):
+    """The first layer over packed sequences: rows of zeros come behind them, for the products' sake.
+
+    Args:
+        layer: The layer.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, states: torch.Tensor, *args: Any, layout: Layout, **more: Any) -> torch.Tensor:
+        states = padded(states, padded_tokens(layout, states.dtype))
+        out: torch.Tensor = self.layer(states, *args, layout=layout, **more)
+        return out
 
 
 class _LastLayer(nn.Module):
@@ -90,12 +113,18 @@ class _LastLayer(nn.Module):
         self.before = before
 
     def forward(self, states: torch.Tensor, *args: Any, layout: Layout, **more: Any) -> torch.Tensor:
-        read = None
+        read, count = None, layout.shared + sum(layout.lengths)
         if layout.wanted is not None:
             layout.cut = True
-            read, states = self.before(states), states[:, layout.wanted_tokens]
+            read, states, count = self.before(states), states[:, _wanted_tokens(layout)], len(layout.lengths)
         out: torch.Tensor = self.layer(states, *args, layout=layout, read=read, **more)
-        return out
+        return out[:, :count]
+
+
+def _wanted_tokens(layout: Layout) -> torch.Tensor:
+    """Return where the states are that are asked for, and as often the first row as there is to be padding."""
+    wanted = layout.wanted_tokens
+    return functional.pad(wanted, (0, rounded_up(len(wanted)) - len(wanted)))
 
 
 class _Output(nn.Module):
@@ -111,24 +140,44 @@ class _Output(nn.Module):
         return out
 
 
-class _SelfAttention(nn.Module):
-    """BERT's attention over packed sequences."""
+class _Attention(nn.Module):
+    """Attention over packed sequences, and the products before it.
+
+    Args:
+        products: Those of queries, keys and values.
+        size: Size of a head.
+        scale: Factor of the scores.
+    """
+
+    def __init__(self, products: Sequence[nn.Module], size: int, scale: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value = products
+        self._size = size
+        self._scale = scale
+
+    def _parts(
+        self, asking: torch.Tensor, read: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values by head; all of the same states unless others are read."""
+        asking = asking[0]
+        read = asking if read is None else read[0]
+        parts = self.query(asking), self.key(read), self.value(read)
+        query, key, value = (part.unflatten(-1, (-1, self._size)) for part in parts)
+        return query, key, value
+
+
+class _SelfAttention(_Attention):
+    """BERT's."""
 
     def __init__(self, module: Any, linear: type[FastLinear]) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (linear(each) for each in (module.query, module.key, module.value))
-        self._size = module.attention_head_size
-        self._scale = module.scaling
+        products = [linear(product) for product in (module.query, module.key, module.value)]
+        super().__init__(products, module.attention_head_size, module.scaling)
 
     def forward(
         self, hidden_states: torch.Tensor, *, layout: Layout, read: torch.Tensor | None = None, **_: Any
     ) -> tuple[torch.Tensor, None]:
-        query = self.query(hidden_states[0])
-        states = (hidden_states if read is None else read)[0]
-        query, key, value = (
-            part.unflatten(-1, (-1, self._size)) for part in (query, self.key(states), self.value(states))
-        )
-        out = blocked_attention(query, key, value, layout, self._scale, causal=False, one_each=read is not None)
+        parts = self._parts(hidden_states, read)
+        out = blocked_attention(*parts, layout, self._scale, causal=False, one_query=read is not None)
         return out.flatten(1).unsqueeze(0), None
 
 
@@ -146,17 +195,15 @@ class _GatedMlp(nn.Module):
         return out
 
 
-class _RotaryAttention(nn.Module):
-    """Qwen's attention over packed sequences."""
+class _RotaryAttention(_Attention):
+    """Qwen's."""
 
     def __init__(self, module: Any, linear: type[FastLinear]) -> None:
-        super().__init__()
-        self.query, self.key, self.value = (linear(each) for each in (module.q_proj, module.k_proj, module.v_proj))
+        products = [linear(product) for product in (module.q_proj, module.k_proj, module.v_proj)]
+        super().__init__(products, module.head_dim, module.scaling)
         self.out = linear(module.o_proj)
         norms = (getattr(module, name, None) for name in ("q_norm", "k_norm"))
         self.query_norm, self.key_norm = (nn.Identity() if norm is None else _RMSNorm(norm) for norm in norms)
-        self._size = module.head_dim
-        self._scale = module.scaling
 
     def forward(
         self,
@@ -168,17 +215,13 @@ class _RotaryAttention(nn.Module):
         read: torch.Tensor | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, None]:
-        query = self.query(hidden_states[0])
-        states = (hidden_states if read is None else read)[0]
-        query, key, value = (
-            part.unflatten(-1, (-1, self._size)) for part in (query, self.key(states), self.value(states))
-        )
-        turns = [each[0].unsqueeze(1) for each in position_embeddings]
-        asking = turns if read is None else [each[layout.wanted_tokens] for each in turns]
-        query, key = _rotated(self.query_norm(query), *asking), _rotated(self.key_norm(key), *turns)
-        causal, one_each = is_causal is not False, read is not None
-        attended = blocked_attention(query, key, value, layout, self._scale, causal=causal, one_each=one_each)
-        return self.out(attended.flatten(1)).unsqueeze(0), None
+        query, key, value = self._parts(hidden_states, read)
+        angles = [padded(part[0], len(key)).unsqueeze(1) for part in position_embeddings]
+        of_queries = angles if read is None else [part[_wanted_tokens(layout)] for part in angles]
+        query, key = _rotated(self.query_norm(query), *of_queries), _rotated(self.key_norm(key), *angles)
+        causal, one_query = is_causal is not False, read is not None
+        out = blocked_attention(query, key, value, layout, self._scale, causal=causal, one_query=one_query)
+        return self.out(out.flatten(1)).unsqueeze(0), None
 
 
 def _rotated(heads: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
@@ -246,7 +289,7 @@ _ACTIVATIONS: dict[str, Activation] = {
 }
 
 # By what follows the family's prefix in a class's name.
-_MAKINGS: dict[str | None, dict[str, Making]] = {
+_REPLACEMENTS: dict[str | None, dict[str, Replacement]] = {
     None: {},
     "bert": {
         "SelfAttention": _self_attention,

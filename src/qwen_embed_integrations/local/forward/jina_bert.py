@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from qwen_embed_integrations.local.forward.alibi import alibi_attention
 from qwen_embed_integrations.local.forward.attention import PACKED
+from qwen_embed_integrations.local.forward.row_counts import padded, rounded_up
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,8 +76,8 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
         super().__init__(config)
         self.embeddings = _Embeddings(config)
         self.encoder = nn.Module()
-        kind = {"standard": _Layer, "qk_post_norm": _QKPostNormLayer}[config.layer_layout]
-        self.encoder.layer = nn.ModuleList(kind(config) for _ in range(config.num_hidden_layers))
+        layer_class = {"standard": _Layer, "qk_post_norm": _QKPostNormLayer}[config.layer_layout]
+        self.encoder.layer = nn.ModuleList(layer_class(config) for _ in range(config.num_hidden_layers))
         self.post_init()  # type: ignore[no-untyped-call]  # not typed in transformers
 
     @classmethod
@@ -94,10 +95,10 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
         config = BertConfig.from_pretrained(folder)
         config.layer_layout = _read_layout(Path(folder), config)
         source = folder if state_dict is None else None
-        made: Self = super().from_pretrained(
+        model: Self = super().from_pretrained(
             source, config=config, state_dict=state_dict, attn_implementation=PACKED, **options
         )
-        return made
+        return model
 
     def forward(
         self,
@@ -118,9 +119,12 @@ class JinaBertModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # transf
             `last_hidden_state` of shape `(1, tokens, size)`.
         """
         states = self.embeddings(input_ids[0], token_type_ids[0])
+        tokens = len(states)
+        if states.device.type == "cpu":
+            states = padded(states, rounded_up(tokens))
         for layer in self.encoder.layer:  # type: ignore[union-attr]
             states = layer(states, layout)
-        return BaseModelOutput(last_hidden_state=states.unsqueeze(0))
+        return BaseModelOutput(last_hidden_state=states[:tokens].unsqueeze(0))
 
 
 class _Embeddings(nn.Module):
@@ -248,18 +252,18 @@ def _read_layout(folder: Path, config: BertConfig) -> LayerLayout:
         with safe_open(path, framework="pt") as weights:
             names.update(weights.keys())
     first = {name.partition("encoder.layer.0.")[2] for name in names} - {""}
-    found = next((layout for layout, known in _LAYOUTS.items() if first == known), None)
-    if found is None:
-        strange = min((sorted(first ^ known) for known in _LAYOUTS.values()), key=len)
+    layer_layout = next((layout for layout, known in _LAYOUTS.items() if first == known), None)
+    if layer_layout is None:
+        differing = min((sorted(first ^ known) for known in _LAYOUTS.values()), key=len)
         raise ValueError(
-            f"{reason}is neither: its first layer differs from the nearest in {', '.join(strange[:6])}. Serve it where "
-            "its own code runs, and use Embedder.served."
+            f"{reason}is neither: its first layer differs from the nearest in {', '.join(differing[:6])}. Serve it "
+            "where its own code runs, and use Embedder.served."
         )
-    code = {str(place).partition("--")[0] for place in (getattr(config, "auto_map", None) or {}).values()}
-    strange = sorted(repo for repo in code if repo.startswith("jinaai/") and _CODE.get(repo) != found)
-    if strange:
+    repositories = {str(path).partition("--")[0] for path in (getattr(config, "auto_map", None) or {}).values()}
+    other_code = sorted(name for name in repositories if name.startswith("jinaai/") and _CODE.get(name) != layer_layout)
+    if other_code:
         raise ValueError(
-            f"{reason}has the code of {strange[0]}, which computes something else. Serve it where that code runs, and "
-            "use Embedder.served."
+            f"{reason}has the code of {other_code[0]}, which computes something else. Serve it where that code runs, "
+            "and use Embedder.served."
         )
-    return found
+    return layer_layout
