@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import openai
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.errors import ServerConnectionError, ServerError
 from qwen_embed_integrations.served import failures
 from qwen_embed_integrations.served.address import normalize_base_url, whole_url
 from qwen_embed_integrations.served.flow import Background, Request
 from qwen_embed_integrations.served.openai_clients import Clients
 from qwen_embed_integrations.served.thread_pool import PoolClosedError, ThreadPool
-from qwen_embed_integrations.served.waiting import wait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
@@ -95,9 +95,8 @@ class Connection:
             raise self._from_runtime(error, closed=False) from None
 
     def _result(self, future: Future[T]) -> T:
-        wait(future)
         try:
-            return future.result()
+            return interrupts.wait(future)
         except CancelledError:
             raise self._closed() from None
 

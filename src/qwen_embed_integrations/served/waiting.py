@@ -1,4 +1,4 @@
-"""Where a caller waits for what runs in a thread: nowhere else."""
+"""Waiting for a short while for something that may not come; results are waited for by `interrupts.wait`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-def wait(future: Future[Any], timeout: float | None = None) -> bool:
-    """Wait in the caller's thread, which is often the main one, where Ctrl-C arrives.
+def wait(future: Future[Any], timeout: float) -> bool:
+    """Wait in the caller's thread.
 
     Args:
         future: What is waited for.
-        timeout: Seconds to wait at most; None waits for as long as it takes.
+        timeout: Seconds to wait at most.
 
     Returns:
         Whether it is done, however it ended.

@@ -6,8 +6,9 @@ import asyncio
 import threading
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from qwen_embed_integrations import interrupts
 from qwen_embed_integrations.engine import Batch, Usage
 from qwen_embed_integrations.errors import ClosedError, InvalidInputError, ModelOutputError, OutOfMemoryError
 from qwen_embed_integrations.inputs import name_positions
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.sequences import Tokens
 
     Tokenize = Callable[[Sequence[str]], Tokens]
-
-T = TypeVar("T")
 
 # What is handed to the worker at once. Sorting by length needs many texts; memory and progress want few.
 _TEXTS = 2048
@@ -59,7 +58,7 @@ class Windows:
         ahead: deque[tuple[int, Future[Answer]]] = deque()
         try:
             for start, future in self._submit(texts, tokenize, ahead):
-                yield from self._batches(start, _naming_positions(start, partial(wait_for, future)))
+                yield from self._batches(start, _naming_positions(start, partial(interrupts.wait, future)))
         finally:
             _cancel(ahead)
 
@@ -117,17 +116,12 @@ class Windows:
         """Refuse further texts, and free the model's memory when those handed in so far are computed."""
         freed = self._worker.close()
         if not in_worker_thread():
-            wait_for(freed)
+            interrupts.wait(freed)
 
     async def aclose(self) -> None:
         """Refuse further texts, and free the model's memory; see `close`. The event loop goes on meanwhile."""
         # Unlike awaiting it, this leaves the future alone when the task is cancelled.
         await asyncio.wait([asyncio.wrap_future(self._worker.close())])
-
-
-def wait_for(future: Future[T]) -> T:
-    """Wait for a future; the one place where a caller's thread does."""
-    return future.result()
 
 
 def _cut(texts: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
