@@ -64,10 +64,10 @@ class ServerInfo:
         """
         if self.task is None or self.task == task:
             return
-        found, wanted = "a reranker", "an embedding server"
+        runs, wanted = "a reranker", "an embedding server"
         if task == "rerank":
-            found, wanted = "an embedding model", "a reranker"
+            runs, wanted = "an embedding model", "a reranker"
             advice += " To rerank by its vectors, use Reranker.over(Embedder.served(...))."
         raise WrongServerError(
-            f"{url} runs {found} ({self.model}); point `base_url` at {wanted}. {advice}".rstrip(), url=url
+            f"{url} runs {runs} ({self.model}); point `base_url` at {wanted}. {advice}".rstrip(), url=url
         )

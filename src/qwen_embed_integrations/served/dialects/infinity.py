@@ -31,8 +31,8 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
     models = (yield from questions.models()) or (yield from questions.models("/models"))
     # A name that is not in the list tells nothing, unless all models are for the same.
-    meant = [each for each in models if each.get("id") == questions.model] or models
-    abilities = {ability for each in meant for ability in _abilities(each)}
+    meant = [model for model in models if model.get("id") == questions.model] or models
+    abilities = {ability for model in meant for ability in _abilities(model)}
     task: Task | None = None
     if len(abilities) == 1:
         task = "embed" if "embed" in abilities else "rerank"
@@ -40,8 +40,8 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
 
 
 def _abilities(model: dict[str, Any]) -> set[str]:
-    said = model.get("capabilities")
-    return set(map(str, said)) & {"embed", "rerank"} if isinstance(said, list) else set()
+    capabilities = model.get("capabilities")
+    return set(map(str, capabilities)) & {"embed", "rerank"} if isinstance(capabilities, list) else set()
 
 
 DIALECT = Dialect(

@@ -25,11 +25,11 @@ def recognise(questions: Questions) -> Flow[bool]:
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs; it does not say what for, and answers 501 where it was not started for something."""
     listed = yield from questions.listed()
-    said = yield from questions.hint("/props")
-    settings = said.get("default_generation_settings")
+    properties = yield from questions.hint("/props")
+    settings = properties.get("default_generation_settings")
     return ServerInfo(
         kind="llama_cpp",
-        version=text(said.get("build_info")),
+        version=text(properties.get("build_info")),
         model=text(listed.get("id")),
         max_tokens=whole(settings.get("n_ctx")) if isinstance(settings, dict) else None,
     )

@@ -24,8 +24,8 @@ def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what the model is."""
     version = text((yield from questions.ask("/api/version")).get("version"))
     model = questions.model or text((yield from questions.listed()).get("id"))
-    said = (yield from questions.hint("/api/show", {"model": model})) if model else {}
-    abilities, facts = said.get("capabilities"), said.get("model_info")
+    details = (yield from questions.hint("/api/show", {"model": model})) if model else {}
+    abilities, facts = details.get("capabilities"), details.get("model_info")
     lengths = [facts[name] for name in facts if name.endswith(".context_length")] if isinstance(facts, dict) else []
     return ServerInfo(
         kind="ollama",

@@ -51,19 +51,19 @@ def recognise(questions: Questions) -> Flow[bool]:
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
     listed = yield from questions.listed()
-    said, about_itself = (yield from questions.ask("/model_info")), "/server_info"
-    if "is_generation" not in said:
-        said, about_itself = (yield from questions.ask("/get_model_info")), "/get_server_info"
+    model_info, server_info = (yield from questions.ask("/model_info")), "/server_info"
+    if "is_generation" not in model_info:
+        model_info, server_info = (yield from questions.ask("/get_model_info")), "/get_server_info"
     # Slow while the scheduler is busy, so never waited for.
-    itself = yield from questions.hint(about_itself)
-    embedding = said.get("embedding")
+    started = yield from questions.hint(server_info)
+    embedding = model_info.get("embedding")
     return ServerInfo(
         kind="sglang",
-        version=text(itself.get("version")),
-        task=task_of(said),
-        model=text(said.get("model_path")) or text(listed.get("id")),
+        version=text(started.get("version")),
+        task=task_of(model_info),
+        model=text(model_info.get("model_path")) or text(listed.get("id")),
         # Every text of a list counts against the queue, and a list that does not fit is refused as a whole.
-        max_batch=whole(itself.get("max_queued_requests")),
+        max_batch=whole(started.get("max_queued_requests")),
         max_tokens=whole(listed.get("max_model_len")),
         pooling=text(embedding.get("pooling")) if isinstance(embedding, dict) else None,
     )
@@ -78,7 +78,7 @@ def task_of(model_info: dict[str, Any]) -> Task | None:
     architectures = model_info.get("architectures")
     if not isinstance(architectures, list):
         return None  # before 0.5.8 it does not say, and a cross-encoder looks like an embedding model
-    return "rerank" if any(str(each).endswith("ForSequenceClassification") for each in architectures) else "embed"
+    return "rerank" if any(str(name).endswith("ForSequenceClassification") for name in architectures) else "embed"
 
 
 def _instruction(server: ServerInfo) -> Instruction:

@@ -30,9 +30,11 @@ def recognise(questions: Questions) -> Flow[bool]:
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what its workers run."""
     listed = yield from questions.listed()
-    said = yield from questions.ask(_MODEL_INFO)
+    model_info = yield from questions.ask(_MODEL_INFO)
     return ServerInfo(
-        kind="sglang_router", task=task_of(said), model=text(said.get("model_path")) or text(listed.get("id"))
+        kind="sglang_router",
+        task=task_of(model_info),
+        model=text(model_info.get("model_path")) or text(listed.get("id")),
     )
 
 

@@ -26,17 +26,17 @@ def recognise(questions: Questions) -> Flow[bool]:
 
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
-    said = yield from questions.ask("/info")
-    kinds = said.get("model_type")
+    info = yield from questions.ask("/info")
+    kinds = info.get("model_type")
     kinds = kinds if isinstance(kinds, dict) else {}
     embedding = kinds.get("embedding")
     return ServerInfo(
         kind="tei",
-        version=text(said.get("version")),
+        version=text(info.get("version")),
         task="embed" if "embedding" in kinds else "rerank" if "reranker" in kinds else None,
-        model=text(said.get("model_id")),
-        max_batch=whole(said.get("max_client_batch_size")),
-        max_tokens=whole(said.get("max_input_length")),
+        model=text(info.get("model_id")),
+        max_batch=whole(info.get("max_client_batch_size")),
+        max_tokens=whole(info.get("max_input_length")),
         pooling=text(embedding.get("pooling")) if isinstance(embedding, dict) else None,
     )
 

@@ -68,13 +68,13 @@ def _by_answers(questions: Questions, model: str | None, version: str | None) ->
     # Until 0.9.0 a reranker gave something for an embedding, and no embedding model reranked. Since then a reranker
     # does not embed, and an embedding model reranks by cosine.
     if is_since(version, (0, 9, 1)):
-        said = yield from questions.ask("/v1/embeddings", {"model": model, "input": [_WORD]})
-        if said.get("data"):
+        reply = yield from questions.ask("/v1/embeddings", {"model": model, "input": [_WORD]})
+        if reply.get("data"):
             return "embed"
-        if "does not support" not in str(said):  # which comes with status 200
+        if "does not support" not in str(reply):  # which comes with status 200
             return None
-    said = yield from questions.ask("/v1/rerank", rerank_body(model or "", _WORD, [_WORD], None))
-    return "rerank" if said.get("results") else None
+    reply = yield from questions.ask("/v1/rerank", rerank_body(model or "", _WORD, [_WORD], None))
+    return "rerank" if reply.get("results") else None
 
 
 def rerank_body(model: str, query: str, documents: Sequence[str], instruction: str | None) -> Body:
