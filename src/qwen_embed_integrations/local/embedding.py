@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.profiles import ModelProfile
 
 # Architectures that transformers has no code for, by `model_type`.
-_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
+_OWN_MODELS: dict[str, Any] = {"jina_bert": JinaBertModel}
 
 
 class LocalEmbeddingEngine:
@@ -85,7 +85,7 @@ class LocalEmbeddingEngine:
             lower_case=recipe.lower_case,
         )
         loaded = load_model(
-            _MODELS.get(files.model_type, AutoModel),
+            _OWN_MODELS.get(files.model_type, AutoModel),
             files,
             device=device,
             dtype=dtype,

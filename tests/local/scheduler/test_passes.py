@@ -241,7 +241,9 @@ def test_memory_of_a_failed_pass_is_let_go_before_the_cache_is_emptied(monkeypat
     )
     worker = Worker(compute, token_budget=4)
     assert worker.submit(same, [[4], [3], [2], [1]]).result(timeout=10).values.tolist() == [4, 3, 2, 1]
-    assert alive_when_emptied == [False, False]
+    # Workers of other tests that end meanwhile empty it too.
+    assert len(alive_when_emptied) >= 2
+    assert not any(alive_when_emptied)
 
 
 def test_a_device_that_cannot_empty_its_cache_fails_no_other_pass(monkeypatch: pytest.MonkeyPatch) -> None:
