@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
-from qwen_embed_integrations.benchmark import Dataset
+from qwen_embed_integrations.benchmark import Dataset, IndexSettings
+from qwen_embed_integrations.benchmark.shared_parts import SharedParts
 from qwen_embed_integrations.engine import Batch, Usage
 from qwen_embed_integrations.errors import ServerConnectionError
 
@@ -127,3 +128,9 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         return place
 
     return write
+
+
+@pytest.fixture
+def shared(dataset: Dataset, tmp_path: Path) -> Iterator[SharedParts]:
+    with SharedParts(dataset, tmp_path, IndexSettings(), depth=100) as opened:
+        yield opened

@@ -1,3 +1,5 @@
+"""The commands in the serving guide, and what they print."""
+
 from __future__ import annotations
 
 import re
@@ -17,6 +19,12 @@ COMMANDS = [
     for page in sorted(DOCS.glob("*.md"))
     for line in re.findall(r"^\s*qwen-embed serve .*$", page.read_text(encoding="utf-8"), re.MULTILINE)
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are the same, whatever this machine has downloaded."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub"))
 
 
 @pytest.mark.parametrize("line", sorted(set(COMMANDS)))
@@ -48,7 +56,9 @@ def test_the_dry_run_in_the_guide_is_what_is_printed() -> None:
 
 def test_every_option_of_the_command_stands_in_the_guide_or_speaks_for_itself() -> None:
     command: Any = typer.main.get_command(cli.build_app())
-    known = {option for each in command.commands["serve"].params for option in each.opts if option.startswith("--")}
+    known = {
+        option for parameter in command.commands["serve"].params for option in parameter.opts if option.startswith("--")
+    }
     page = (DOCS / "serving.md").read_text(encoding="utf-8")
     plain = {"--dtype", "--revision", "--served-model-name", "--timeout", "--log"}
     assert {option for option in known if f"`{option}" not in page and f" {option}" not in page} == plain
