@@ -17,12 +17,12 @@ import checkpoints
 import jina_checkpoints
 from qwen_embed_integrations import Embedder, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
-from qwen_embed_integrations.local.checkpoint import fit
+from qwen_embed_integrations.local import loading
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 from qwen_embed_integrations.local.checkpoint.weights import StoredWeights
 from qwen_embed_integrations.local.forward import cpu_linear
 from qwen_embed_integrations.local.forward.cpu_linear import PlainLinear, PrepackedLinear
-from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.loading import kernels_of, load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,7 @@ def stored_as(folder: Path, dtype: torch.dtype) -> Path:
 MEASURE = """
 import gc, sys
 from qwen_embed_integrations import Embedder
+from qwen_embed_integrations.local import loading
 from qwen_embed_integrations.local import loading
 from qwen_embed_integrations.local.forward import cpu_linear
 
@@ -127,31 +128,6 @@ def test_weights_read_in_another_precision_are_those_that_transformers_reads(tmp
         assert (same.embed_documents(["a quick fox", "fox"]) == found).all()
 
 
-def test_a_large_matrix_is_converted_in_pieces_to_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("qwen_embed_integrations.local.checkpoint.weights._LOT", 10_000)
-    folder = checkpoints.bert_embedding(tmp_path / "tiny")
-    wanted = load_file(folder / "model.safetensors")
-    found = dict(StoredWeights(CheckpointFiles(folder)).converted(torch.bfloat16))
-    assert found.keys() == wanted.keys()
-    assert all(torch.equal(found[name], tensor.bfloat16()) for name, tensor in wanted.items())
-
-
-def test_tied_weights_and_heads_that_are_not_read_do_not_count(tmp_path: Path) -> None:
-    folder = checkpoints.qwen3(tmp_path / "tiny")
-    weights = load_file(folder / "model.safetensors")
-    counted = sum(tensor.numel() for tensor in weights.values())
-    embeddings = weights["model.embed_tokens.weight"]
-    for head, more in ((embeddings.clone(), 0), (embeddings + 1, 1), (torch.zeros(640, 64), 1)):
-        save_file(weights | {"lm_head.weight": head}, folder / "model.safetensors", metadata={"format": "pt"})
-        assert StoredWeights(CheckpointFiles(folder)).size(torch.bfloat16) == 2 * (counted + more * head.numel())
-    checkpoints.edit_json(folder / "config.json", tie_word_embeddings=False)
-    untied = CheckpointFiles(folder)
-    assert StoredWeights(untied).size(torch.bfloat16) == 2 * (counted + 640 * 64)
-    assert StoredWeights(untied, ("lm_head.",)).size(torch.bfloat16) == 2 * counted
-
-
 # --- what is left to transformers ----------------------------------------------------------------------------------
 
 
@@ -161,7 +137,8 @@ def test_the_layers_of_a_quantized_checkpoint_stay_those_of_transformers(tmp_pat
     files = CheckpointFiles(folder)
     loaded = load_model(transformers.AutoModel, files, device=torch.device("cpu"), dtype=torch.float32)
     wanted = transformers.AutoModel.from_pretrained(folder)
-    assert [type(each) for each in loaded.modules()] == [type(each) for each in wanted.modules()]
+    assert [type(module) for module in loaded.modules()] == [type(module) for module in wanted.modules()]
+    assert kernels_of(loaded) == "packed attention; linear layers as loaded"
 
 
 @pytest.mark.skipif(find_spec("gptqmodel") is not None or find_spec("optimum") is not None, reason="would be read")
@@ -173,51 +150,6 @@ def test_a_quantization_whose_package_is_missing_is_a_load_error(tmp_path: Path)
 
 
 # --- what does not fit ---------------------------------------------------------------------------------------------
-
-
-def test_a_model_that_does_not_fit_says_what_it_needs_and_what_fits(
-    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
-    free = weights.size(torch.float32) - 1
-    monkeypatch.setattr(fit, "free_memory", lambda _device: free)
-    with pytest.raises(ModelLoadError) as caught:
-        Embedder.local(tiny_qwen3, device="cpu", dtype="float32")
-    said = str(caught.value)
-    needed, half = (f"{weights.size(dtype) / 1e6:.1f} MB" for dtype in (torch.float32, torch.bfloat16))
-    assert f"take {needed} in float32, and {free / 1e6:.1f} MB is free on cpu" in said
-    assert f"dtype='bfloat16' ({half})" in said
-    assert "Embedder.served" in said
-    with Embedder.local(tiny_qwen3, device="cpu", dtype="bfloat16") as fits:
-        assert fits.embed_documents(["fox"]).shape == (1, 64)
-
-
-@pytest.mark.parametrize(
-    ("name", "free", "wanted"),
-    [
-        ("Qwen3-Embedding-8B", 10e9, "Qwen/Qwen3-Embedding-4B (8.0 GB)"),
-        ("Qwen3-Embedding-8B", 5e9, "Qwen/Qwen3-Embedding-0.6B (1.2 GB)"),
-        ("Qwen3-Reranker-8B", 10e9, "Qwen/Qwen3-Reranker-4B (8.0 GB)"),
-        ("mxbai-rerank-large-v1", 0.5e9, "mixedbread-ai/mxbai-rerank-base-v1"),
-        ("jina-embeddings-v2-base-en", 0.2e9, "jinaai/jina-embeddings-v2-small-en"),
-    ],
-)
-def test_the_largest_model_of_the_family_that_fits_is_named(
-    tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch, name: str, free: float, wanted: str
-) -> None:
-    monkeypatch.setattr(fit, "free_memory", lambda _device: int(free))
-    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
-    error = fit.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
-    assert wanted in str(error)
-    assert str(error).count(" GB)") + str(error).count(" MB)") == 1
-
-
-def test_no_model_of_another_family_is_named(tiny_qwen3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "free_memory", lambda _device: 10**12)
-    weights = StoredWeights(CheckpointFiles(tiny_qwen3))
-    for name in ("Qwen3-Embedding-0.6B", "mxbai-embed-xsmall-v1", "my-own-8b"):
-        error = fit.too_large(name, weights, torch.device("cpu"), torch.bfloat16)
-        assert "Use a server" in str(error)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
@@ -235,61 +167,11 @@ def test_memory_that_ends_while_loading_is_the_same_error(large: dict[str, Path]
     assert "ModelLoadError: `model` 'bert' does not fit" in done.stderr
 
 
-def cgroup(root: Path, **files: str) -> Path:
-    for name, said in {"proc/meminfo": "MemTotal: 64000000 kB\nMemAvailable: 32000000 kB\n", **files}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(said)
-    return root
-
-
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({}, 32_000_000 * 1024),
-        ({"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory.current": "5\n"}, 32_000_000 * 1024),
-        (
-            {
-                "proc/self/cgroup": "0::/\n",
-                "sys/fs/cgroup/memory.max": "1000\n",
-                "sys/fs/cgroup/memory.current": "600\n",
-                "sys/fs/cgroup/memory.stat": "anon 300\ninactive_file 200\nactive_file 50\n",
-            },
-            650,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/user/job\n",
-                "sys/fs/cgroup/user/memory.max": "1000\n",
-                "sys/fs/cgroup/user/memory.current": "900\n",
-                "sys/fs/cgroup/user/job/memory.max": "5000\n",
-                "sys/fs/cgroup/user/job/memory.current": "100\n",
-            },
-            100,
-        ),
-        (
-            {
-                "proc/self/cgroup": "9:cpu:/\n4:memory:/job\n",
-                "sys/fs/cgroup/memory/job/memory.limit_in_bytes": "2000\n",
-                "sys/fs/cgroup/memory/job/memory.usage_in_bytes": "500\n",
-                "sys/fs/cgroup/memory/job/memory.stat": "total_inactive_file 20\n",
-            },
-            1520,
-        ),
-    ],
-)
-def test_the_least_of_all_bounds_is_free(tmp_path: Path, files: dict[str, str], free: int) -> None:
-    assert fit.free_memory(torch.device("cpu"), cgroup(tmp_path, **files)) == free
-
-
-def test_nothing_is_refused_where_the_system_does_not_say(tmp_path: Path) -> None:
-    assert fit.free_memory(torch.device("cpu"), tmp_path) is None
-
-
 # --- what it says --------------------------------------------------------------------------------------------------
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [each.getMessage() for each in caplog.records if each.name.startswith("qwen_embed_integrations")]
+    return [record.getMessage() for record in caplog.records if record.name.startswith("qwen_embed_integrations")]
 
 
 def test_a_load_says_in_one_line_what_was_chosen(tiny_bert: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -297,7 +179,7 @@ def test_a_load_says_in_one_line_what_was_chosen(tiny_bert: Path, caplog: pytest
         loaded.embed_documents(["fox"])
         loaded.embed_queries(["fox"])
     (line,) = lines(caplog)
-    count = sum(each.numel() for each in transformers.AutoModel.from_pretrained(tiny_bert).parameters())
+    count = sum(parameter.numel() for parameter in transformers.AutoModel.from_pretrained(tiny_bert).parameters())
     assert line.startswith(f"tiny: BertModel, {count / 1e6:.3g} million parameters, on cpu in float32 (")
     assert line.split("); ")[1].startswith("packed attention; linear layers ")
 
@@ -318,3 +200,48 @@ def test_a_reranker_says_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         assert engine.profile.method == "cross_encoder"
     (line,) = lines(caplog)
     assert line.startswith("tiny: BertForSequenceClassification, ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(PrepackedLinear, "linear layers prepacked for oneDNN"), (PlainLinear, "linear layers plain")],
+)
+def test_kernels_are_told_in_words(kind: Any, words: str, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "linear_layers_for", lambda _: kind)
+    loaded = load_model(
+        transformers.AutoModel, CheckpointFiles(tiny_bert), device=torch.device("cpu"), dtype=torch.float32
+    )
+    assert kernels_of(loaded).startswith(f"packed attention; {words}")
+
+
+def test_a_model_that_runs_padded_says_so(tmp_path: Path) -> None:
+    files = CheckpointFiles(checkpoints.distilbert_embedding(tmp_path))
+    loaded = load_model(transformers.AutoModel, files, device=torch.device("cpu"), dtype=torch.float32)
+    assert kernels_of(loaded).startswith("padded, transformers' own attention; linear layers ")
+
+
+# --- the same on every start ---------------------------------------------------------------------------------------
+
+# Of all that is computed, as bits.
+EMBED = """
+import sys
+from qwen_embed_integrations import Embedder
+
+texts = ["fox", "the quick brown fox", "the lazy dog jumps " * 20, "a b c d e f g " * 9] * 5
+with Embedder.local(sys.argv[1], device="cpu") as loaded:
+    print((loaded.embed_documents(texts).tobytes() + loaded.embed_queries(texts[:3]).tobytes()).hex())
+"""
+BUSY = "while True: pass"
+
+
+def test_a_start_beside_other_work_gives_the_vectors_of_a_quiet_one(tiny_bert: Path) -> None:
+    command = [sys.executable, "-c", EMBED, str(tiny_bert)]
+    quiet = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)  # noqa: S603 our own code
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(3)]  # noqa: S603 our own code
+    try:
+        busy = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)  # noqa: S603 our own code
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert busy.stdout == quiet.stdout != ""

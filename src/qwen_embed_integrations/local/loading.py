@@ -138,16 +138,16 @@ def _read(
         return cast("tuple[Any, Any]", auto_class.from_pretrained(files.folder, state_dict=read, **options))
     config = AutoConfig.from_pretrained(files.folder, local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
-        kind = type(auto_class.from_config(config))  # which class it is; it takes no memory there
-    return cast("tuple[Any, Any]", kind.from_pretrained(None, config=config, state_dict=read, **options))
+        model_class = type(auto_class.from_config(config))  # it takes no memory there
+    return cast("tuple[Any, Any]", model_class.from_pretrained(None, config=config, state_dict=read, **options))
 
 
 def _require_all(files: CheckpointFiles, model: PreTrainedModel, report: Any, unused: tuple[str, ...]) -> None:
-    strange = [key for key in report["unexpected_keys"] if _INSIDE.search(key) and not key.endswith(_HARMLESS)]
-    if strange:
+    unexpected = [key for key in report["unexpected_keys"] if _INSIDE.search(key) and not key.endswith(_HARMLESS)]
+    if unexpected:
         raise ModelLoadError(
             f"`model` {files.name!r} holds weights that a {type(model).__name__} has no place for "
-            f"({', '.join(sorted(strange)[:5])}, …): it is of another architecture, and would give wrong numbers."
+            f"({', '.join(sorted(unexpected)[:5])}, …): it is of another architecture, and would give wrong numbers."
         )
     missing = [key for key in report["missing_keys"] if not key.startswith(unused)]
     wrong = [str(key) for key in report.get("mismatched_keys", ())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import checkpoints
-from qwen_embed_integrations import Embedder, ModelProfile, Reranker
+from qwen_embed_integrations import Embedder, Reranker
 from qwen_embed_integrations.errors import ModelLoadError
 from qwen_embed_integrations.local.checkpoint import files
 from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
@@ -87,38 +86,14 @@ def test_a_cut_weights_file_is_refused(bert: Path) -> None:
     assert "could not be loaded" in refusal(bert)
 
 
-@pytest.mark.parametrize("pooling", ["max", ["cls", "mean"], []])
-def test_unsupported_pooling_is_refused(bert: Path, pooling: str | list[str]) -> None:
-    checkpoints.sentence_transformers_files(bert, pooling=pooling, size=48)
-    assert "pools by" in refusal(bert)
-
-
-def test_an_unsupported_module_is_named(bert: Path) -> None:
-    modules = json.loads((bert / "modules.json").read_text())
-    modules.append({"idx": 3, "name": "3", "path": "3_LSTM", "type": "sentence_transformers.models.LSTM"})
-    checkpoints.write_json(bert / "modules.json", modules)
-    assert "LSTM" in refusal(bert)
-
-
 def test_broken_json_is_named(bert: Path) -> None:
     (bert / "modules.json").write_text("{")
     assert "modules.json" in refusal(bert)
 
 
-def test_a_folder_that_does_not_say_how_to_pool_needs_a_profile(tmp_path: Path) -> None:
-    folder = checkpoints.bert(tmp_path / "plain")
-    assert "how to pool" in refusal(folder)
-    with Embedder.local(folder, device="cpu", profile=ModelProfile(name="plain", pooling="mean")) as told:
-        assert told.dimensions == 48
-
-
 def test_an_embedding_model_is_no_reranker(bert: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"Embedder\.local, or Reranker\.over"):
         Reranker.local(bert, device="cpu")
-
-
-def test_a_reranker_is_no_embedding_model(tiny_reranker: Path) -> None:
-    assert "Reranker.local" in refusal(tiny_reranker)
 
 
 def test_a_classifier_with_several_labels_is_no_reranker(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qwen_embed_integrations.local.forward import cpu_attention
-from qwen_embed_integrations.local.forward.cpu_attention import blocked_attention
+from qwen_embed_integrations.local.forward.cpu_attention import blocked_attention, padded_tokens
 from qwen_embed_integrations.local.forward.layout import Layout
 from qwen_embed_integrations.local.forward.row_counts import rounded_up
 
 LENGTHS = {
     "one token": [1],
-    "short ones in company": [3, 1, 17, 40, 2, 90, 128, 5],
+    "short ones together": [3, 1, 17, 40, 2, 90, 128, 5],
     "a long one": [700],
     "one for PyTorch's kernel": [1100, 5],
     "long and short in turn": [300, 2, 129, 127, 1, 1, 260],
@@ -35,14 +35,14 @@ def one_by_one(
     """Each sequence with its beginning by PyTorch's own attention; the beginning's rows from the first."""
     query, key, value = (part.transpose(0, 1) for part in (query, key, value))
     edges = torch.tensor([shared, *lengths]).cumsum(0).tolist()
-    found = []
+    parts = []
     for start, end in pairwise(edges):
         of_it = torch.cat([torch.arange(shared), torch.arange(start, end)])
         out = functional.scaled_dot_product_attention(
             query[:, of_it], key[:, of_it], value[:, of_it], is_causal=causal, enable_gqa=True
         )
-        found.append(out if not found else out[:, shared:])
-    return torch.cat(found, 1).transpose(0, 1)
+        parts.append(out if not parts else out[:, shared:])
+    return torch.cat(parts, 1).transpose(0, 1)
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
@@ -133,3 +133,35 @@ def test_an_encoder_in_bfloat16_stays_near() -> None:
     layout = Layout(lengths, torch.device("cpu"))
     found = blocked_attention(*(part.bfloat16() for part in parts), layout, 16**-0.5, causal=False)
     assert functional.cosine_similarity(found.float().flatten(1), exact.flatten(1)).min() > 0.9995
+
+
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "both ways"])
+@pytest.mark.parametrize("shared", [0, 9])
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())
+def test_rows_of_padding_change_nothing(lengths: list[int], shared: int, *, causal: bool) -> None:
+    shared = shared if causal else 0
+    layout = Layout(lengths, torch.device("cpu"), shared=shared)
+    tokens = shared + sum(lengths)
+    for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 0.05)):
+        exact = row(lengths, 6, 2, shared)
+        rows = padded_tokens(layout, dtype) - tokens
+        parts = [functional.pad(part.to(dtype), (0, 0, 0, 0, 0, rows)) for part in exact]
+        layout.plans.clear()
+        out = blocked_attention(*parts, layout, 16**-0.5, causal=causal)
+        expected = one_by_one(*exact, lengths, shared=shared, causal=causal)
+        torch.testing.assert_close(out[:tokens].float(), expected, atol=tolerance, rtol=0)
+        assert not out[tokens:].any()
+
+
+def test_a_sequence_in_bfloat16_comes_out_the_same_alone_and_among_others() -> None:
+    lengths = [70, 100, 300, 65, 500]
+    whole = Layout(lengths, torch.device("cpu"))
+    rows = padded_tokens(whole, torch.bfloat16) - sum(lengths)
+    parts = [functional.pad(part.bfloat16(), (0, 0, 0, 0, 0, rows)) for part in row(lengths, 4, 4)]
+    together = blocked_attention(*parts, whole, 16**-0.5, causal=False)
+    for start, length in zip(whole.starts, lengths, strict=True):
+        alone = Layout([length], torch.device("cpu"))
+        rows = padded_tokens(alone, torch.bfloat16) - length
+        own = [functional.pad(part[start : start + length], (0, 0, 0, 0, 0, rows)) for part in parts]
+        out = blocked_attention(*own, alone, 16**-0.5, causal=False)
+        assert torch.equal(out[:length], together[start : start + length])

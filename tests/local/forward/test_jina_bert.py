@@ -19,7 +19,6 @@ import checkpoints
 import jina_checkpoints
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker
 from qwen_embed_integrations.errors import LongTextWarning, ModelLoadError
-from qwen_embed_integrations.local.forward.alibi import slopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,12 +120,6 @@ def test_vectors_equal_the_mathematics(heads: int, glu: str, layout: str, texts:
     )
     with Embedder.local(folder, dtype="float32", device="cpu", profile=MEAN, token_budget=300) as ours:
         np.testing.assert_allclose(ours.embed_documents(texts), expected(folder, texts), atol=1e-5)
-
-
-def test_slopes_are_the_published_ones() -> None:
-    assert slopes(8) == [2.0**-power for power in range(1, 9)]
-    assert slopes(12) == [*slopes(8), 2**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
-    assert slopes(6) == [2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8, 2.0**-1, 2.0**-3]
 
 
 def test_a_text_of_8192_tokens_is_read_whole_in_little_memory(tmp_path: Path) -> None:

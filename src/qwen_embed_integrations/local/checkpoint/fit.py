@@ -40,7 +40,7 @@ def require_room(name: str, weights: StoredWeights, device: torch.device, dtype:
 def too_large(name: str, weights: StoredWeights, device: torch.device, dtype: torch.dtype) -> ModelLoadError:
     """Return the error for a model that does not fit."""
     free = free_memory(device)
-    found = "too little" if free is None else _gigabytes(free)
+    available = "too little" if free is None else _gigabytes(free)
     instead = [
         *_lower_precision(weights, dtype, free),
         *_smaller(name, dtype, free),
@@ -49,7 +49,7 @@ def too_large(name: str, weights: StoredWeights, device: torch.device, dtype: to
     instead.append("a server with more memory (Embedder.served, Reranker.served)")
     return ModelLoadError(
         f"`model` {name!r} does not fit: its weights take {_gigabytes(weights.size(dtype))} in {_name(dtype)}, and "
-        f"{found} is free on {device}. Use {', or '.join(instead)}."
+        f"{available} is free on {device}. Use {', or '.join(instead)}."
     )
 
 
@@ -72,7 +72,7 @@ def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
 
 
 def _cgroup_bounds(root: Path) -> Iterator[int]:
-    # Every group above the own one limits it too. A container sees its own group as the root.
+    # Every group above the process's limits it too. A container sees its own group as the root.
     for mount, limit, usage, in_files in (
         ("sys/fs/cgroup", "memory.max", "memory.current", ("inactive_file", "active_file")),
         (
@@ -84,21 +84,21 @@ def _cgroup_bounds(root: Path) -> Iterator[int]:
     ):
         for group in _groups(root, version_1=limit == "memory.limit_in_bytes"):
             folder = root / mount / group
-            most, used = _number(folder / limit), _number(folder / usage)
-            if most is not None and used is not None:
+            maximum, used = _number(folder / limit), _number(folder / usage)
+            if maximum is not None and used is not None:
                 # Pages of files are given up when memory is wanted.
                 stat = _numbers(folder / "memory.stat")
-                yield most - used + sum(stat.get(name, 0) for name in in_files)
+                yield maximum - used + sum(stat.get(name, 0) for name in in_files)
 
 
 def _groups(root: Path, *, version_1: bool) -> list[Path]:
-    own = Path()
+    group = Path()
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if ("memory" in controllers.split(",")) if version_1 else not controllers:
-            own = Path(path.lstrip("/"))
-    return [own, *own.parents] if own.parts else [own]
+            group = Path(path.lstrip("/"))
+    return [group, *group.parents] if group.parts else [group]
 
 
 def _lower_precision(weights: StoredWeights, dtype: torch.dtype, free: int | None) -> Iterator[str]:
@@ -128,7 +128,7 @@ def _smaller(name: str, dtype: torch.dtype, free: int | None) -> Iterator[str]:
 
 
 def _elsewhere(weights: StoredWeights, device: torch.device, dtype: torch.dtype) -> Iterator[str]:
-    others = [torch.device("cuda", at) for at in range(torch.cuda.device_count())] + [torch.device("cpu")]
+    others = [torch.device("cuda", index) for index in range(torch.cuda.device_count())] + [torch.device("cpu")]
     for other in others:
         same = other.type == device.type and (other.index or 0) == (device.index or 0)
         # A CPU has no fast float16.
@@ -148,13 +148,13 @@ def _text(path: Path) -> str:
 
 
 def _number(path: Path) -> int | None:
-    said = _text(path).strip()
-    return int(said) if said.isdigit() else None  # "max" is no bound
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None  # "max" is no bound
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    words = (line.split() for line in _text(path).splitlines())
-    return {each[0]: int(each[1]) for each in words if len(each) > 1 and each[1].isdigit()}
+    lines = (line.split() for line in _text(path).splitlines())
+    return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
 
 
 def _gigabytes(size: int) -> str:

@@ -65,15 +65,15 @@ class Tokenizer:
             texts = [text.lower() for text in texts]
         before, after = self._ends or ([], [])
         room = self.max_tokens - len(before) - len(after) - reserved
-        how = {"add_special_tokens": special_tokens and self._ends is None}
-        ids: list[list[int]] = self._tokenize(list(texts), **how)["input_ids"]
+        options = {"add_special_tokens": special_tokens and self._ends is None}
+        ids: list[list[int]] = self._tokenize(list(texts), **options)["input_ids"]
         long = self._too_long(ids, room, parameter)
-        for at in long:
+        for position in long:
             # The tokenizer's own truncation keeps the special tokens at the end.
-            ids[at] = self._tokenize(texts[at], truncation=True, max_length=room, **how)["input_ids"]
+            ids[position] = self._tokenize(texts[position], truncation=True, max_length=room, **options)["input_ids"]
         if self._ends is not None:
-            ids = [before + each + after for each in ids]
-        empty = [at for at, each in enumerate(ids) if not each]
+            ids = [before + tokens + after for tokens in ids]
+        empty = [position for position, tokens in enumerate(ids) if not tokens]
         if empty:
             raise InvalidInputError(
                 # The positions come in front of this where they are known within the whole call.
@@ -95,28 +95,28 @@ class Tokenizer:
         """
         pairs = self._tokenize([query] * len(documents), list(documents))
         long = self._too_long(pairs["input_ids"], self.max_tokens, "documents")
-        found = [self._pair(pairs, at) for at in range(len(documents))]
-        for at in long:
+        sequences = [self._pair(pairs, position) for position in range(len(documents))]
+        for position in long:
             # The longer of the two is cut first, as sentence-transformers' CrossEncoder does.
-            cut = self._tokenize([query], [documents[at]], truncation="longest_first", max_length=self.max_tokens)
-            found[at] = self._pair(cut, 0)
-        return Tokens(found, long)
+            cut = self._tokenize([query], [documents[position]], truncation="longest_first", max_length=self.max_tokens)
+            sequences[position] = self._pair(cut, 0)
+        return Tokens(sequences, long)
 
     def _tokenize(self, *texts: Any, **options: Any) -> Any:
         return self.raw(*texts, return_attention_mask=False, verbose=False, **options)
 
     @staticmethod
-    def _pair(encoded: Any, at: int) -> Pair:
-        ids = encoded["input_ids"][at]
-        return Pair(ids, encoded["token_type_ids"][at] if "token_type_ids" in encoded else [0] * len(ids))
+    def _pair(encoded: Any, position: int) -> Pair:
+        ids = encoded["input_ids"][position]
+        return Pair(ids, encoded["token_type_ids"][position] if "token_type_ids" in encoded else [0] * len(ids))
 
     def _too_long(self, ids: Sequence[Sequence[int]], room: int, parameter: str) -> list[int]:
-        long = [at for at, each in enumerate(ids) if len(each) > room]
+        long = [position for position, tokens in enumerate(ids) if len(tokens) > room]
         if long and self._long_text == "error":
             raise TextTooLongError(
                 # The positions come in front of this where they are known within the whole call.
-                f"have up to {max(len(ids[at]) for at in long)} tokens where {room} fit. Split them, or pass "
-                "long_text='truncate'.",
+                f"have up to {max(len(ids[position]) for position in long)} tokens where {room} fit. Split them, or "
+                "pass long_text='truncate'.",
                 parameter=parameter,
                 positions=long,
             )

@@ -116,7 +116,7 @@ def ends_to_add(files: CheckpointFiles, tokenizer: Any, appended: str | None) ->
     bare: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     whole: list[int] = tokenizer(text)["input_ids"]
     added = len(whole) - len(bare)
-    start = next((at for at in range(added + 1) if whole[at : at + len(bare)] == bare), 0)
+    start = next((first for first in range(added + 1) if whole[first : first + len(bare)] == bare), 0)
     before, after = whole[:start], whole[start + len(bare) :]
     cut = tokenizer(text, truncation=True, max_length=len(whole) - 2)["input_ids"]
     if after == [wanted] and cut[-1:] == [wanted]:

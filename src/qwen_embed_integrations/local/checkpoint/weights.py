@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.checkpoint.files import CheckpointFiles
 
 # Bytes read before the file is opened anew: what was read of a mapped file stays in memory until it is closed.
-_LOT = 32 * 2**20
+_READ_AT_ONCE = 32 * 2**20
 # As safetensors names them; others are no floating-point numbers, and stay what they are.
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WIDEST = 8
@@ -29,44 +29,44 @@ class StoredWeights:
 
     Args:
         files: The checkpoint.
-        left: Beginnings of the names of weights that are not read.
+        skipped: Beginnings of the names of weights that are not read.
 
     Attributes:
         dtypes: The precisions of the floating-point ones.
     """
 
-    def __init__(self, files: CheckpointFiles, left: tuple[str, ...] = ()) -> None:
+    def __init__(self, files: CheckpointFiles, skipped: tuple[str, ...] = ()) -> None:
         paths = files.weight_files()
-        if files.config.get("tie_word_embeddings") and not _HEAD.startswith(left) and _repeats_embeddings(paths):
-            left = (*left, _HEAD)
+        if files.config.get("tie_word_embeddings") and not _HEAD.startswith(skipped) and _repeats_embeddings(paths):
+            skipped = (*skipped, _HEAD)
         self.dtypes: set[torch.dtype] = set()
         self._large: list[tuple[Path, str]] = []
-        self._lots: list[tuple[Path, list[str]]] = []
+        self._batches: list[tuple[Path, list[str]]] = []
         self._numbers = self._other_bytes = 0
         for path in paths:
             room = 0
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 no mapping
-                    if name.startswith(left):
+                    if name.startswith(skipped):
                         continue
                     stored = file.get_slice(name)
                     count = prod(stored.get_shape())
                     size = self._add(stored.get_dtype(), count)
-                    if size > _LOT and stored.get_dtype() in _FLOATS:
+                    if size > _READ_AT_ONCE and stored.get_dtype() in _FLOATS:
                         self._large.append((path, name))
                         continue
-                    if room < size or not self._lots or self._lots[-1][0] != path:
-                        self._lots.append((path, []))
-                        room = _LOT
-                    self._lots[-1][1].append(name)
+                    if room < size or not self._batches or self._batches[-1][0] != path:
+                        self._batches.append((path, []))
+                        room = _READ_AT_ONCE
+                    self._batches[-1][1].append(name)
                     room -= size
 
-    def _add(self, kind: str, count: int) -> int:
-        if kind in _FLOATS:
-            self.dtypes.add(_FLOATS[kind])
+    def _add(self, dtype: str, count: int) -> int:
+        if dtype in _FLOATS:
+            self.dtypes.add(_FLOATS[dtype])
             self._numbers += count
-            return count * _FLOATS[kind].itemsize
-        size = count * _OTHERS.get(kind, 1)
+            return count * _FLOATS[dtype].itemsize
+        size = count * _OTHERS.get(dtype, 1)
         self._other_bytes += size
         return size
 
@@ -78,7 +78,7 @@ class StoredWeights:
         """Read the weights in a precision, holding little of the files in memory beside them."""
         for path, name in self._large:
             yield name, _by_rows(path, name, dtype)
-        for path, names in self._lots:
+        for path, names in self._batches:
             with safe_open(path, framework="pt") as file:
                 for name in names:
                     tensor = file.get_tensor(name)
@@ -89,29 +89,29 @@ class StoredWeights:
 
 def _by_rows(path: Path, name: str, dtype: torch.dtype) -> torch.Tensor:
     with safe_open(path, framework="pt") as file:
-        made = torch.empty(file.get_slice(name).get_shape(), dtype=dtype)
-    for rows in _pieces(list(made.shape)):
+        tensor = torch.empty(file.get_slice(name).get_shape(), dtype=dtype)
+    for rows in _pieces(list(tensor.shape)):
         with safe_open(path, framework="pt") as file:
-            made[rows] = file.get_slice(name)[rows]
-    return made
+            tensor[rows] = file.get_slice(name)[rows]
+    return tensor
 
 
 def _pieces(shape: list[int]) -> Iterator[slice]:
-    rows = max(1, _LOT // (prod(shape[1:]) * _WIDEST))
+    rows = max(1, _READ_AT_ONCE // (prod(shape[1:]) * _WIDEST))
     return (slice(start, start + rows) for start in range(0, shape[0], rows))
 
 
 def _repeats_embeddings(paths: list[Path]) -> bool:
     """Tell whether the head is the embeddings once more; a head of its own is run, whatever the config says."""
-    where: dict[str, tuple[Path, str]] = {}
+    places: dict[str, tuple[Path, str]] = {}
     for path in paths:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 no mapping
                 if name == _HEAD or name.endswith(_EMBEDDINGS):
-                    where[_HEAD if name == _HEAD else _EMBEDDINGS] = (path, name)
-    if len(where) < 2:  # noqa: PLR2004 both
+                    places[_HEAD if name == _HEAD else _EMBEDDINGS] = (path, name)
+    if len(places) < 2:  # noqa: PLR2004 both
         return False
-    head, embeddings = where[_HEAD], where[_EMBEDDINGS]
+    head, embeddings = places[_HEAD], places[_EMBEDDINGS]
     described = []
     for path, name in (head, embeddings):
         with safe_open(path, framework="pt") as file:

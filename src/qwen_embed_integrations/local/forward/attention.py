@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.local.forward.layout import Layout
 
 PACKED = "qwen_embed_packed"
-# What models hand to attention functions beside queries, keys and values, and this one does not do.
-_OWN_WAYS = ("sliding_window", "softcap", "s_aux", "position_bias")
+# What some models hand to attention functions beside queries, keys and values, and this one does not support.
+_UNSUPPORTED = ("sliding_window", "softcap", "s_aux", "position_bias")
 
 
 def packed_attention(  # noqa: D417 the rest is transformers' own signature
@@ -51,9 +51,9 @@ def packed_attention(  # noqa: D417 the rest is transformers' own signature
     Raises:
         ModelLoadError: If the model attends in a way of its own.
     """
-    own = [name for name in _OWN_WAYS if more.get(name) is not None]
-    if own:
-        raise ModelLoadError(f"{type(module).__name__} attends with {', '.join(own)}, so it cannot run packed.")
+    unsupported = [name for name in _UNSUPPORTED if more.get(name) is not None]
+    if unsupported:
+        raise ModelLoadError(f"{type(module).__name__} attends with {', '.join(unsupported)}, so it cannot run packed.")
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     # From here on as (tokens, heads, head size), the way the products before left them in memory.
@@ -76,14 +76,14 @@ def _on_cuda(
 ) -> torch.Tensor:
     layout.honoured = True
     longest = max(layout.shared, *layout.lengths)
-    asked = read = layout.query_bounds
+    asking = read = layout.query_bounds
     if layout.shared:
         indices, read = layout.keys
         key, value = key[indices], value[indices]
     # Causal masks are aligned at the end: the last query reads the last key, and all that is shared.
     window = (-1, 0) if causal else (-1, -1)
-    attend, most = _varlen_attn(), longest + layout.shared
-    out = attend(query, key, value, asked, read, longest, most, scale=scale, window_size=window)
+    attend, longest_read = _varlen_attn(), longest + layout.shared
+    out = attend(query, key, value, asking, read, longest, longest_read, scale=scale, window_size=window)
     return cast("torch.Tensor", out)
 
 
