@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ run; what they measure is not judged here."""
+"""The scripts in benchmarks/speed/ run; what they measure is not judged here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks/speed"
 
 
 @pytest.mark.parametrize(("option", "value"), [("--texts", "0"), ("--sizes", "abc"), ("--sizes", "64,0")])
@@ -154,9 +154,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch, transformers
-import peers
-from made_texts import WORKLOADS, TextMaker
-from shapes import SHAPES, write
+from support import peers
+from support.shapes import SHAPES, write
+from support.texts import WORKLOADS, TextMaker
 folder, model, shape = Path(sys.argv[1]), sys.argv[2], eval(sys.argv[3])
 shape = SHAPES[model].changed(shape)
 folder = write(shape, folder, dtype=torch.float32)
@@ -222,17 +222,3 @@ def test_reranking_is_measured_beside_both_ways_of_the_peer_with_the_same_scores
         assert figures[name]["tokens"] >= found["tokens of all prompts"]
         assert found["float32"]["largest difference"][name] <= 1e-4
     assert found["float32"]["logits within"] > 0.01
-
-
-def test_the_int8_trial_says_what_int8_costs_and_gains(tmp_path: Path) -> None:
-    lines = {f"d{at}": f"Recipe {at}: {what}" for at, what in enumerate(("bread", "soup", "fish", "rice", "cake"))}
-    data = tmp_path / "recipes"
-    data.mkdir()
-    for name, texts in (("corpus", lines), ("queries", {"q": "How do I bake bread?"})):
-        rows = [json.dumps({"_id": key, "text": text}) + "\n" for key, text in texts.items()]
-        (data / f"{name}.jsonl").write_text("".join(rows))
-    (data / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td0\t1\n")
-    found = measure("int8_trial.py", tmp_path, data=data, rounds=1)
-    assert found["models"]["float32"]["ndcg"] == found["models"]["int8"]["ndcg"] == 1
-    assert 0.9 < found["models"]["int8"]["cosine_least"] < 0.99999 < found["models"]["float32"]["cosine_least"]
-    assert bool(found["times"]) == found["VNNI"]

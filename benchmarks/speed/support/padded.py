@@ -10,17 +10,18 @@ import json
 from typing import TYPE_CHECKING
 
 import torch
-from compiled import Padded
 from safetensors.torch import load_file
 from torch.nn import functional
 
 from qwen_embed_integrations.local.forward.alibi import slopes
+from support.compiled import Padded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from shapes import Shape
+
+    from support.shapes import Shape
 
 
 class PaddedJinaBert(Padded):

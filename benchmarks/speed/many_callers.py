@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from made_texts import WORKLOADS, TextMaker
-from options import DTYPES, chosen_from, set_up, sizes_of, wide_console
 from rich.table import Table
-from rounds import threads
-from shapes import SHAPES, Shape, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
+from support.clock import threads
+from support.options import DTYPES, chosen_from, set_up, sizes_of, wide_console
+from support.shapes import SHAPES, Shape, write
+from support.texts import WORKLOADS, TextMaker
 
 if TYPE_CHECKING:
     import torch

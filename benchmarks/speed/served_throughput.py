@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path  # noqa: TC003 typer reads it
 from typing import TYPE_CHECKING, Annotated, Any
 
-import canned_server
 import numpy as np
 import typer
 from langchain_openai import OpenAIEmbeddings
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from qwen_embed_integrations import langchain, llama_index
 from qwen_embed_integrations.benchmark.environment import hardware, versions
+from support import canned_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

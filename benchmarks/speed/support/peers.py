@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import compiled
 import numpy as np
 import torch
-from padded_jina_bert import PaddedJinaBert
 from sentence_transformers import SentenceTransformer
 
 from qwen_embed_integrations import Embedder
+from support import compiled
+from support.padded import PaddedJinaBert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from made_texts import Texts
-    from shapes import Shape
+    from support.shapes import Shape
+    from support.texts import Texts
 
 PEERS = ("sentence-transformers", "openvino", "openvino-streams", "onnx", "padded")
 

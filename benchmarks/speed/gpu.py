@@ -17,8 +17,6 @@ table, attention not counted) of what one large matrix product computes on the c
 `--device cpu --shapes tiny` tries the script itself.
 """
 
-# ruff: noqa: T201 tables are what it makes, and rich may be missing
-
 from __future__ import annotations
 
 import argparse
@@ -35,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
+
 from gpu_checkpoints import (
     SHAPES,
     WORKLOADS,
@@ -49,7 +48,6 @@ from gpu_checkpoints import (
 )
 from gpu_clock import GIB, counting_varlen, forget, latency, product_rate, seconds, throughput
 from gpu_peers import PaddedLoop, PaddedReranker, best_batch_size, peer_class
-
 from qwen_embed_integrations import Embedder, ModelProfile, Reranker, profile_for
 from qwen_embed_integrations.errors import ModelLoadError
 

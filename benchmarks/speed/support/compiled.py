@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
-from rounds import physical_cores
 from torch import nn
+
+from support.clock import physical_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from made_texts import Texts
-    from shapes import Shape
+    from support.shapes import Shape
+    from support.texts import Texts
 
     # Token ids and attention mask.
     _Batch = tuple[np.ndarray, np.ndarray]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 import typer
-from made_texts import Workload
 from rich.console import Console
-from rounds import physical_cores
 
 from qwen_embed_integrations.local.device import choose_dtype
+from support.clock import physical_cores
+from support.texts import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from gpu_clock import forget, seconds
 from torch.nn import functional
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from gpu_clock import forget, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -19,7 +19,7 @@ from qwen_embed_integrations import profile_for
 if TYPE_CHECKING:
     from types import ModuleType
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks/speed"
 # Where torch and transformers are, these may be missing.
 MISSING = ("openai", "pybase64", "typer", "rich", "psutil", "sentence_transformers")
 BARE = f"""

@@ -22,16 +22,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import peers
 import typer
-from ceiling import Ceiling, find_ceiling
-from made_texts import WORKLOADS, TextMaker, Texts, Workload
-from options import DTYPES, batch_sizes, chosen_from, lengths, set_up, sizes_of, wide_console
 from rich.table import Table
-from rounds import Contender, interleaved, search, seconds, threads
-from shapes import SHAPES, Shape, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
+from support import peers
+from support.ceiling import Ceiling, find_ceiling
+from support.clock import Contender, interleaved, search, seconds, threads
+from support.options import DTYPES, batch_sizes, chosen_from, lengths, set_up, sizes_of, wide_console
+from support.shapes import SHAPES, Shape, write
+from support.texts import WORKLOADS, TextMaker, Texts, Workload
 
 if TYPE_CHECKING:
     import torch

@@ -25,14 +25,14 @@ import numpy as np
 import torch
 import transformers
 import typer
-from made_texts import WORKLOADS, TextMaker, Workload
-from options import DTYPES, batch_sizes, set_up, sizes_of, wide_console
-from rerank_peers import NAME, OURS, Causal, Classifier, Ours, Question, profile
 from rich.table import Table
-from rounds import Contender, Timing, interleaved, search, seconds, threads
-from shapes import SHAPES, write
 
 from qwen_embed_integrations.benchmark.environment import hardware, versions
+from support.clock import Contender, Timing, interleaved, search, seconds, threads
+from support.options import DTYPES, batch_sizes, set_up, sizes_of, wide_console
+from support.rerankers import NAME, OURS, Causal, Classifier, Ours, Question, profile
+from support.shapes import SHAPES, write
+from support.texts import WORKLOADS, TextMaker, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from gpu_checkpoints import lengths_of, texts_of
 from torch.nn import functional
+
+from gpu_checkpoints import lengths_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
