@@ -1,4 +1,4 @@
-"""OpenVINO and ONNX Runtime over padded batches, compiled from transformers' own modules.
+"""OpenVINO and ONNX Runtime on a CPU over padded batches, compiled from transformers' own modules.
 
 sentence-transformers' backends for them need optimum, which has no release for transformers 5. This drives the engines
 as optimum does: one graph for all lengths, texts sorted by length, cut into batches and padded to the longest. OpenVINO
@@ -12,21 +12,21 @@ import tempfile
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import transformers
-from rounds import physical_cores
 from torch import nn
 
+from support.machine import physical_cores
+from support.padded import Padded, pool
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from made_texts import Texts
-    from shapes import Shape
+    import numpy as np
 
-    # Token ids and attention mask.
-    _Batch = tuple[np.ndarray, np.ndarray]
+    from support.padded import Batch
+    from support.shapes import Shape
 
 _OPSET = 18
 
@@ -36,9 +36,8 @@ class _Pooled(nn.Module):
 
     def __init__(self, folder: Path, shape: Shape) -> None:
         super().__init__()
-        self.model = transformers.AutoModel.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-        ).eval()
+        load: Any = transformers.AutoModel.from_pretrained
+        self.model = load(folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True).eval()
         self._pooling = shape.pooling
         self._causal = shape.kind == "qwen3"
 
@@ -46,62 +45,15 @@ class _Pooled(nn.Module):
         """Return unit vectors of shape `(n, dimensions)`."""
         # The mask is made here: transformers' own way of making it cannot be traced.
         length = input_ids.shape[1]
-        seen = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, length)
+        visible = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, length)
         if self._causal:
-            at = torch.arange(length)
-            seen = seen & (at[None, :] <= at[:, None])
-        mask = torch.zeros(seen.shape).masked_fill(~seen, -1e9)
+            places = torch.arange(length)
+            visible = visible & (places[None, :] <= places[:, None])
+        mask = torch.zeros(visible.shape).masked_fill(~visible, -1e9)
         given: Any = {"full_attention": mask} if self._causal else mask
         options: dict[str, Any] = {"use_cache": False} if self._causal else {}
         states = self.model(input_ids, attention_mask=given, **options).last_hidden_state
-        weights = attention_mask[:, :, None].to(states.dtype)
-        if self._pooling == "mean":
-            pooled = (states * weights).sum(1) / weights.sum(1)
-        elif self._pooling == "cls":
-            pooled = states[:, 0]
-        else:
-            last = attention_mask.sum(1) - 1
-            pooled = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[-1]))[:, 0]
-        return nn.functional.normalize(pooled)
-
-
-class Padded:
-    """Texts through a graph in padded batches.
-
-    Attributes:
-        name: What to call it.
-    """
-
-    name: str
-
-    def __init__(self, folder: Path, shape: Shape) -> None:
-        self._prefix = shape.query_prefix
-        self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._tokenizer.padding_side = "right"
-        self._max_tokens = shape.max_tokens
-        self._compute: Callable[[Iterable[_Batch]], list[np.ndarray]] | None = None
-
-    def embed(self, texts: Texts, batch: int | None) -> np.ndarray:
-        """Return unit vectors of shape `(n, dimensions)`, in order."""
-        if self._compute is None:
-            raise RuntimeError("closed")
-        prefix = self._prefix if texts.role == "query" else ""
-        ids = self._tokenizer([prefix + text for text in texts.texts], truncation=True, max_length=self._max_tokens)[
-            "input_ids"
-        ]
-        order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
-        size = batch or 1
-        batches = ([ids[at] for at in order[start : start + size]] for start in range(0, len(order), size))
-        rows = np.concatenate(self._compute(map(self._padded, batches)))
-        return rows[np.argsort(order)]
-
-    def _padded(self, ids: list[list[int]]) -> _Batch:
-        padded = self._tokenizer.pad({"input_ids": ids}, return_tensors="np")
-        return padded["input_ids"].astype(np.int64), padded["attention_mask"].astype(np.int64)
-
-    def close(self) -> None:
-        """Free the model."""
-        self._compute = None
+        return pool(states, attention_mask, self._pooling)
 
 
 class OpenVino(Padded):
@@ -128,13 +80,13 @@ class OpenVino(Padded):
         )
         queue = openvino.AsyncInferQueue(compiled, streams)
 
-        def compute(batches: Iterable[_Batch]) -> list[np.ndarray]:
-            found: dict[int, np.ndarray] = {}
-            queue.set_callback(lambda done, at: found.update({at: done.get_output_tensor(0).data.copy()}))
-            for at, (ids, mask) in enumerate(batches):
-                queue.start_async([ids, mask], at)
+        def compute(batches: Iterable[Batch]) -> list[np.ndarray]:
+            rows: dict[int, np.ndarray] = {}
+            queue.set_callback(lambda done, index: rows.update({index: done.get_output_tensor(0).data.copy()}))
+            for index, (ids, mask) in enumerate(batches):
+                queue.start_async([ids, mask], index)
             queue.wait_all()
-            return [found[at] for at in range(len(found))]
+            return [rows[index] for index in range(len(rows))]
 
         self._compute = compute
         del module, graph

@@ -59,12 +59,25 @@ class Texts:
     Attributes:
         texts: Without the prompt.
         role: How they are embedded.
-        tokens: Tokens of all of them, with special tokens and prompt.
+        lengths: Tokens of each, with special tokens and prompt.
     """
 
     texts: list[str]
     role: Role
-    tokens: int
+    lengths: list[int]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.texts)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all of them."""
+        return sum(self.lengths)
+
+    def first(self, count: int) -> Texts:
+        """Return the first of them."""
+        return Texts(self.texts[:count], self.role, self.lengths[:count])
 
 
 class TextMaker:
@@ -72,9 +85,9 @@ class TextMaker:
 
     def __init__(self, folder: Path, query_prefix: str, seed: int) -> None:
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        found = {match[1] for token in self._tokenizer.get_vocab() if (match := _WORD.fullmatch(token))}
-        self._words = self._whole(sorted(found))
-        self._ends = self._counts([""])[0]
+        words = {match[1] for token in self._tokenizer.get_vocab() if (match := _WORD.fullmatch(token))}
+        self._words = self._whole(sorted(words))
+        self._special = self._counts([""])[0]
         self._prefix = query_prefix
         self._draw = random.Random(seed)  # noqa: S311 no secret
 
@@ -98,11 +111,16 @@ class TextMaker:
         """
         wanted = list(_spread(workload, count))
         self._draw.shuffle(wanted)
-        texts = [" ".join(self._draw.choices(self._words, k=length - self._ends)) for length in wanted]
+        texts = [" ".join(self._draw.choices(self._words, k=length - self._special)) for length in wanted]
         if self._counts(texts) != wanted:
             raise AssertionError("a made word is no single token")
         prefix = self._prefix if workload.role == "query" else ""
-        return Texts(texts, workload.role, sum(self._counts([prefix + text for text in texts])))
+        return Texts(texts, workload.role, self._counts([prefix + text for text in texts]))
+
+    def prompt_tokens(self, role: Role) -> int:
+        """Return how many tokens the prompt adds to a text."""
+        word = self._words[0]
+        return self._counts([self._prefix + word])[0] - self._counts([word])[0] if role == "query" else 0
 
     def _counts(self, texts: list[str]) -> list[int]:
         return [len(ids) for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
@@ -111,5 +129,5 @@ class TextMaker:
 def _spread(workload: Workload, count: int) -> Iterator[int]:
     # In the middle of equal steps: few texts, too, have the mean of many.
     width = workload.longest - workload.shortest + 1
-    for at in range(count):
-        yield workload.shortest + math.floor(width * (at + 0.5) / count)
+    for step in range(count):
+        yield workload.shortest + math.floor(width * (step + 0.5) / count)

@@ -80,7 +80,7 @@ class Canned(asyncio.Protocol):
 async def serve(latency: float) -> None:
     """Serve on a free port of loopback until killed."""
     server = await asyncio.get_running_loop().create_server(lambda: Canned(latency), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 the parent reads it
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
