@@ -11,9 +11,8 @@ from qwen_embed_integrations.local.checkpoint.recipe import read_recipe
 from qwen_embed_integrations.local.checkpoint.tokenizer import Tokenizer
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget, describe_device
 from qwen_embed_integrations.local.forward.jina_bert import JinaBertModel
-from qwen_embed_integrations.local.forward.packed import runs_packed
 from qwen_embed_integrations.local.forward.pooling import PooledVectors
-from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.loading import kernels_of, load_model
 from qwen_embed_integrations.local.scheduler.windows import Windows
 from qwen_embed_integrations.local.scheduler.worker import Worker
 
@@ -56,7 +55,7 @@ class LocalEmbeddingEngine:
         self._facts: dict[str, str | int | None] = {
             "device": describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "kernels": "packed" if runs_packed(model) else "padded",
+            "kernels": kernels_of(model),
             "pooling": vectors.pooling,
             "max_tokens": tokenizer.max_tokens,
         }

@@ -16,7 +16,7 @@ from qwen_embed_integrations.local.checkpoint.tokenizer_checks import require_ma
 from qwen_embed_integrations.local.device import choose_device, choose_dtype, choose_token_budget, describe_device
 from qwen_embed_integrations.local.forward.pair_scores import PairScores
 from qwen_embed_integrations.local.forward.prompted_scores import PromptedScores
-from qwen_embed_integrations.local.loading import load_model
+from qwen_embed_integrations.local.loading import kernels_of, load_model
 from qwen_embed_integrations.local.scheduler.windows import Windows
 from qwen_embed_integrations.local.scheduler.worker import Worker
 
@@ -55,7 +55,7 @@ class LocalRerankEngine:
         self._facts: dict[str, str | int | None] = {
             "device": describe_device(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
-            "kernels": "padded" if scores.capabilities.padded else "packed",
+            "kernels": kernels_of(model),
             "pooling": "last" if prompted else None,
             "max_tokens": tokenizer.max_tokens,
         }
