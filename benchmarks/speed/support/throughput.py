@@ -119,18 +119,21 @@ class Bench:
         return vectors, dtype
 
     def our_row(self, ours: Ours, workload: str) -> Row:
-        """Measure this package, in turn with the ceiling."""
+        """Measure this package, in turn with both ceilings."""
         texts, budget = self.work[workload], Budget(self.given.row_seconds)
         ours.embed(texts.first(max(1, len(texts) // 8)), None)
         ceilings: list[float] = []
-        timing, _ = self._timings(
+        rates: list[float] = []
+        timing, *_ = self._timings(
             [
                 Contender(ours.name, lambda _: ours.embed(texts, None)),
                 Contender("ceiling", lambda _: ceilings.append(self.ceiling.tokens_per_second())),
+                Contender("matrix rate", lambda _: rates.append(matrix_rate(self.compute))),
             ],
             budget,
         )
         self.tokens_at_ceiling = statistics.median(ceilings)
+        self.matrix_rate = statistics.median(rates)
         self._our_seconds[workload] = timing.seconds
         return self._row(workload, timing, timing.seconds, budget)
 
