@@ -21,7 +21,7 @@ def test_a_result_and_an_error_both_end_the_waiting() -> None:
     for end in (lambda future: future.set_result(1), lambda future: future.set_exception(ValueError())):
         future = running()
         end(future)
-        assert wait(future)
+        assert wait(future, 60)
 
 
 def test_waiting_can_be_given_up() -> None:

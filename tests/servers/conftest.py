@@ -82,7 +82,7 @@ def texts() -> list[str]:
 @pytest.fixture(scope="session")
 def reranker_template() -> Path:
     """The chat template that renders Qwen's own prompt."""
-    return Path(str(resources.files("qwen_embed_integrations"))) / "serving/qwen3_reranker.jinja"
+    return Path(str(resources.files("qwen_embed_integrations"))) / "serve/templates/qwen3_reranker.jinja"
 
 
 @pytest.fixture(scope="session", params=ENGINES)

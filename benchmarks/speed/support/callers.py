@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations import Embedder
+from qwen_embed_integrations.local.sequences import TokenBatch
 from support.padded import PaddedTransformers
 from support.texts import Texts
 
@@ -68,7 +69,7 @@ class OurEmbedder:
 
         def embed(query: str) -> Any:
             tokens = engine._tokenizer.encode([prefix + query])  # noqa: SLF001 see above
-            vectors = engine._worker._compute(tokens.sequences)  # noqa: SLF001 see above
+            vectors = engine._windows._worker._compute(TokenBatch(tokens.sequences))  # noqa: SLF001 see above
             return vectors.result() if hasattr(vectors, "result") else vectors
 
         return Shared(DIRECT, embed, partial(asyncio.to_thread, embed), lambda: None)
