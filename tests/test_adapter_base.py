@@ -17,7 +17,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 import checkpoints
 from qwen_embed_integrations import ModelProfile, langchain, llama_index
 from qwen_embed_integrations.adapter_base import Core
-from qwen_embed_integrations.errors import InvalidInputError
+from qwen_embed_integrations.errors import ClosedError, InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,6 +279,23 @@ def test_threads_that_come_together_build_once() -> None:
 
 class Thing:
     """Stands for what is built."""
+
+    is_closed = False
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_a_core_object_that_was_closed_by_itself_is_built_anew(make: Make, name: str) -> None:
+    made = make(name)
+    copied = made.model_copy(update={"dimensions": 32})
+    closed = made.embedder
+    copied.embedder.close()
+    closed.close()
+    with pytest.raises(ClosedError):
+        closed.embed_documents(["quick fox"])
+    assert len(copied.embedder.embed_documents(["quick fox"])[0]) == 32
+    assert engine(made) is engine(copied)
+    copied.close()
+    made.close()
 
 
 # --- loading off the event loop

@@ -175,6 +175,21 @@ def test_an_inner_block_may_note_more() -> None:
     assert isinstance(error_of(work), SystemExit)
 
 
+def test_what_was_dropped_in_an_inner_block_is_not_raised_again_behind_it() -> None:
+    left_over: list[bool] = []
+
+    def work() -> None:
+        try:
+            with interrupts.noted(SIGTERM):
+                press_in_destructor(SIGTERM)
+        finally:
+            time.sleep(0.2)  # longer than until it would be raised again
+            left_over.append(interrupts._state.raising_again)
+
+    assert isinstance(error_of(work), SystemExit)
+    assert left_over == [False]  # else the next signal would be taken for this one
+
+
 def test_what_one_block_noted_does_not_reach_the_next() -> None:
     assert isinstance(error_of(press_in_destructor), KeyboardInterrupt)  # and would be raised again in a moment
     assert error_of(lambda: time.sleep(0.2)) is None

@@ -8,7 +8,7 @@ import threading
 import weakref
 from abc import abstractmethod
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, PrivateAttr, SecretStr
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from qwen_embed_integrations.options import LocalOptions, ServedOptions
 
-T = TypeVar("T")
+
+class Closable(Protocol):
+    """What can be closed without the framework object that built it."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was."""
+        ...
+
+
+T = TypeVar("T", bound=Closable)
 
 # Keyword by which the constructor of a copy learns of the original.
 COPIED_FROM = "_copied_from"
@@ -42,8 +52,9 @@ class Core(Generic[T]):
 
     @property
     def built(self) -> T | None:
-        """What was built, if anything."""
-        return self._value
+        """What was built, if anything, and was not closed by itself since."""
+        value = self._value
+        return None if value is None or value.is_closed else value
 
     def get(self, build: Callable[[], T], share: Callable[[T], T]) -> T:
         """Return what was built, building it if need be, once however many threads call.
@@ -52,14 +63,14 @@ class Core(Generic[T]):
             build: Loads everything.
             share: Makes another over the engine of the one it is given.
         """
-        if (value := self._value) is not None:
+        if (value := self.built) is not None:
             return value
         with self._family.lock:
-            if self._value is None:
-                relative = next(iter(self._family.built), None)
-                self._value = build() if relative is None else share(relative)
-                self._family.built.add(self._value)
-            return self._value
+            if (value := self.built) is None:
+                relative = next((relative for relative in self._family.built if not relative.is_closed), None)
+                value = self._value = build() if relative is None else share(relative)
+                self._family.built.add(value)
+            return value
 
     def take(self) -> T | None:
         """Return what was built, if anything, and forget it."""

@@ -21,7 +21,9 @@ _LIBRARIES = frozenset({
     _PACKAGE, "asyncio", "concurrent", "contextlib", "functools", "langgraph", "pydantic", "tenacity", "threading",
     "tqdm", "uvloop", "wrapt",
 })  # fmt: skip
-_FAMILIES = ("langchain", "llama_index")  # with their many packages: langchain_core, langchain_chroma, …
+# With their many packages: langchain_core, langchain_chroma, … Installed ones only: a user's module may be called so.
+_FAMILIES = ("langchain", "llama_index")
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 class _Place(NamedTuple):
@@ -74,10 +76,9 @@ def remember_caller() -> Iterator[None]:
 def _direct_caller() -> _Place | None:
     """Return the user's line that called or awaits this, or None if an event loop or a thread stands between."""
     for frame in _frames():
-        module = _module(frame)
-        if module in {"asyncio", "threading", "uvloop"}:
+        if _module(frame) in {"asyncio", "threading", "uvloop"}:
             return None
-        if not _is_library(module):
+        if not _is_library(frame):
             return _place(frame)
     return None
 
@@ -86,7 +87,7 @@ def _nearest() -> _Place:
     """Return the nearest line of the user's, be it the one that runs the event loop, or of a library."""
     frames = list(_frames())
     outside = [frame for frame in frames if _module(frame) != _PACKAGE]
-    users = [frame for frame in outside if not _is_library(_module(frame))]
+    users = [frame for frame in outside if not _is_library(frame)]
     return _place((users or outside or frames)[0])
 
 
@@ -101,8 +102,11 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_library(module: str) -> bool:
-    return module in _LIBRARIES or module.startswith(_FAMILIES)
+def _is_library(frame: FrameType) -> bool:
+    module = _module(frame)
+    if module in _LIBRARIES:
+        return True
+    return module.startswith(_FAMILIES) and any(folder in frame.f_code.co_filename for folder in _INSTALLED)
 
 
 def _place(frame: FrameType) -> _Place:

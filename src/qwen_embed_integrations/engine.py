@@ -142,6 +142,7 @@ class OverEngine(Generic[E]):
     def __init__(self, engine: E | SharedEngine[E]) -> None:
         self._shared = engine if isinstance(engine, SharedEngine) else SharedEngine(engine)
         self._shared.join(self)
+        self._closed = False
 
     @property
     def _engine(self) -> E:
@@ -152,17 +153,24 @@ class OverEngine(Generic[E]):
         """Tokens, requests and cut texts so far, summed over all calls of all objects over the same engine."""
         return self._shared.usage
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` or `aclose` was called."""
+        return self._closed
+
     def _count(self, batch: Batch) -> None:
         if batch.shortened:
             self._shared.count_shortened(len(batch.shortened))
 
     def close(self) -> None:
         """Release connections, threads and memory, unless another object made by `with_options` uses them."""
+        self._closed = True
         if self._shared.leave(self):
             self._engine.close()
 
     async def aclose(self) -> None:
         """Release connections, threads and memory, those of the running event loop too; see `close`."""
+        self._closed = True
         if self._shared.leave(self):
             await self._engine.aclose()
 

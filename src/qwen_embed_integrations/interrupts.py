@@ -77,7 +77,8 @@ _state = _State()
 def noted(*signals: int) -> Iterator[None]:
     """Note signals, and raise KeyboardInterrupt for SIGINT and SystemExit for any other.
 
-    Handlers and hooks are put back at the end. In any other thread than the main one this does nothing.
+    Handlers and hooks are put back at the end. In any other thread than the main one this does nothing. The exception
+    is to end the block: what catches it inside and goes on gets it again at the next check.
 
     Args:
         signals: Numbers of the signals.
@@ -183,6 +184,7 @@ def _end_at_once(number: int) -> NoReturn:
 def _raise_again_soon(came: _Signal) -> None:
     time.sleep(_AGAIN_AFTER)
     with _state.lock:
-        if _state.blocks and _state.noted is came:  # it still is the same block
+        # Unless the block has ended, and the signal with it.
+        if _state.blocks and _state.noted is came and signal.getsignal(came.number) is _handle:
             _state.raising_again = True
             _thread.interrupt_main(signal.Signals(came.number))  # calls the handler in the main thread
