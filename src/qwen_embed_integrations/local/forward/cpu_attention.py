@@ -30,6 +30,8 @@ _CAUSAL_ROWS = 128
 _LEAST_ROWS = 128
 # Tokens from which on PyTorch's flash kernel is faster in float32 (two cores of AVX2: by a quarter at 4,000).
 _LONG = 1000
+# Rows of a block are a multiple of this, but in the last.
+_STEP = 16
 # Bytes of scores in memory at once for each thread: what a core's cache holds.
 _SCORES = 2**20
 
@@ -215,9 +217,11 @@ def _product_blocks(
     causal = setting.causal and not setting.one_query
     shared = layout.shared if start else 0
     at_once = _SCORES * torch.get_num_threads() // setting.score_dtype.itemsize
-    limit = _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // rounded_up(tokens) // 16 * 16)
+    limit = _CAUSAL_ROWS if causal else max(_LEAST_ROWS, at_once // rounded_up(tokens) // _STEP * _STEP)
+    # Alike, and cut where a count of rows or columns needs no rounding up.
     parts = -(-queries // limit) if alone else 1
-    edges = [queries * part // parts for part in range(parts + 1)]
+    step = -(-queries // (parts * _STEP)) * _STEP
+    edges = [*range(0, queries, step), queries]
     for first, last in itertools.pairwise(edges):
         stop = last if causal and alone else tokens
         rows, columns = _rounded(last - first, shared + stop, setting, layout.device)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Below 64 rows, where steps of 16 would double the work of a short query.
 _FEW = (1, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64)
-# From there on to a pass of the default size, and one more for each of the 64 steps above it.
+# From there on to a pass of the default size; twice as wide for each doubling above it.
 _STEP = 16
 _STEPS = 64
 
@@ -31,7 +31,7 @@ def rounded_up(rows: int) -> int:
         return next(count for count in _FEW if count >= rows)
     step = _STEP
     while rows > _STEPS * step:
-        step *= 4
+        step *= 2
     return -(-rows // step) * step
 
 
