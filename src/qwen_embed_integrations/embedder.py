@@ -189,7 +189,10 @@ class Embedder(OverEngine["EmbeddingEngine"]):
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of everything that shapes the vectors: model, revision, pooling, prompts, dimensions."""
+        """Short hash of what shapes the vectors: model, revision, pooling, prompts, dimensions.
+
+        Not of the precision: vectors in bfloat16 and in float32 are meant to be searched together.
+        """
         return vectors.fingerprint(
             **self._engine.identity,
             pooling=self.profile.pooling,

@@ -248,6 +248,26 @@ def test_a_forked_child_can_close_what_its_parent_used() -> None:
     assert worker.submit(*job([2])).result(timeout=20).values.tolist() == [2]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_can_close_what_its_parent_was_closing() -> None:
+    goes_on = threading.Event()
+
+    def held(batch: TokenBatch) -> np.ndarray:
+        goes_on.wait()
+        return np.zeros(len(batch.sequences), np.float32)
+
+    worker = Worker(held, token_budget=1)
+    answer = worker.submit(*job([1]))
+    closing = worker.close()
+    child = multiprocessing.get_context("fork").Process(target=lambda: worker.close().result(timeout=20))
+    child.start()
+    child.join()
+    goes_on.set()
+    assert child.exitcode == 0
+    assert answer.result(timeout=20).values.tolist() == [0]
+    closing.result(timeout=20)
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 

@@ -117,7 +117,7 @@ def _refusal(server: ExaminedServer, error: ServerError, task: Task | None, *, s
         )
     if isinstance(error, WrongServerError):
         return _runs_something_else(server, message, task)
-    if isinstance(error, RequestRefusedError) and task == "rerank" and dialect.remedies.start_reranker:
+    if isinstance(error, RequestRefusedError) and task == "rerank" and dialect.remedies.restart_if_rerank_refused:
         return wrong("refused", message, mend=remedies.start_reranker(server))
     return unanswered(error)
 

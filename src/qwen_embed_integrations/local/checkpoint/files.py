@@ -109,9 +109,11 @@ class CheckpointFiles:
         any size gets another digest without reading all of it. Files that are not read for vectors do not count.
         """
         modules = self.read_json("modules.json") or []
-        folders = [module["path"] for module in modules if isinstance(module, dict) and module.get("path")]
+        folders = [str(module["path"]) for module in modules if isinstance(module, dict) and module.get("path")]
         names = {*_SETTINGS, *(f"{path}/{name}" for path in folders for name in ("config.json", "model.safetensors"))}
-        paths = {name: self.folder / name for name in names} | {path.name: path for path in self.weight_files()}
+        paths = {name: self.folder / name for name in names} | {
+            path.relative_to(self.folder).as_posix(): path for path in self.weight_files()
+        }
         hashed = hashlib.sha256()
         for name, path in sorted(paths.items()):
             if not path.is_file():

@@ -33,6 +33,10 @@ def pin_thread_count() -> int:
         return torch.get_num_threads()
 
 
+LANE_NAME = "qwen-embed-lane-"
+"""What the names of the lanes' threads begin with."""
+
+
 class Lanes:
     """Threads that compute one pass each, started on first use.
 
@@ -74,7 +78,7 @@ class Lanes:
                 # Together they have all cores.
                 cores = (self._cores + lane) // self.count
                 thread = threading.Thread(
-                    target=self._run, args=(cores, defaults, set_up), name=f"qwen-embed-lane-{lane}", daemon=True
+                    target=self._run, args=(cores, defaults, set_up), name=f"{LANE_NAME}{lane}", daemon=True
                 )
                 thread.start()
                 started.append(thread)

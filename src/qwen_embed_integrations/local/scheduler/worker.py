@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_embed_integrations.errors import ClosedError, ModelOutputError
 from qwen_embed_integrations.local.device import release_memory
 from qwen_embed_integrations.local.scheduler.batching import Job
-from qwen_embed_integrations.local.scheduler.cpu_lanes import Lanes, pin_thread_count
+from qwen_embed_integrations.local.scheduler.cpu_lanes import LANE_NAME, Lanes, pin_thread_count
 from qwen_embed_integrations.local.scheduler.passes import Passes, TokenBudget
 from qwen_embed_integrations.local.scheduler.tokenize_queue import Request, TokenizeQueue
 from qwen_embed_integrations.local.sequences import Capabilities
@@ -110,15 +110,13 @@ class Worker:
             Done when the model's memory is free.
         """
         with self._lock:
-            if self._compute is None:
-                return self._freed
             self._compute = None
             if self._finalizer is not None:
                 self._finalizer.detach()
+            # A forked child inherits neither the threads nor an end that they had begun.
             if self._inbox is not None and self._threads[-1].is_alive():
                 self._inbox.put(None)
             elif not self._freed.done():
-                release_memory()
                 self._freed.set_result(None)
             return self._freed
 
@@ -146,7 +144,8 @@ class Worker:
 
 def in_worker_thread() -> bool:
     """Tell whether this thread is a worker's or one of its lanes, which cannot wait for its own end."""
-    return threading.current_thread().name.startswith("qwen-embed-")
+    thread = threading.current_thread()
+    return thread in _running or thread.name.startswith(LANE_NAME)
 
 
 def _run(name: str, inbox: Inbox, work: Callable[[], None], after: threading.Thread | None) -> threading.Thread:
@@ -197,9 +196,11 @@ def _compute(tokenized: Inbox, passes: Passes, freed: Future[None]) -> None:
             is_open = _receive(tokenized, add, wait=True)
         passes.abandon(_interpreter_ended())
     finally:
-        passes.close()
-        release_memory()
-        freed.set_result(None)
+        try:
+            passes.close()
+            release_memory()
+        finally:
+            freed.set_result(None)
 
 
 def _receive(inbox: Inbox, add: Callable[[Any], None], *, wait: bool) -> bool:

@@ -158,6 +158,7 @@ class Remedies:
         start_embedder: Makes the server's own command for an embedding model, given the model's name and the pooling
             that it must be told; None for the one it chooses.
         start_reranker: Makes that for Qwen3-Reranker, given the model's name and the path of its chat template.
+        restart_if_rerank_refused: Whether a refused rerank request means that it was not started for one.
         update: What to update where a version is too old for a field.
         batch_width_flag: Bounds how many requests it computes at once.
         default_prompt_flags: Put a prompt before every text.
@@ -170,6 +171,7 @@ class Remedies:
     engine: str | None = None
     start_embedder: Callable[[str, Pooling | None], str] | None = None
     start_reranker: Callable[[str, str], str] | None = None
+    restart_if_rerank_refused: bool = False
     update: str | None = None
     batch_width_flag: str | None = None
     default_prompt_flags: str | None = None

@@ -164,6 +164,7 @@ CAUSES = Causes(
 REMEDIES = Remedies(
     start_embedder=start_embedder,
     start_reranker=start_reranker,
+    restart_if_rerank_refused=True,
     update="Update SGLang.",
     batch_width_flag="--max-running-requests",
     dtype_flag="--dtype bfloat16",
