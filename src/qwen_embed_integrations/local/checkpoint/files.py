@@ -111,11 +111,10 @@ class CheckpointFiles:
         modules = self.read_json("modules.json") or []
         folders = [str(module["path"]) for module in modules if isinstance(module, dict) and module.get("path")]
         names = {*_SETTINGS, *(f"{path}/{name}" for path in folders for name in ("config.json", "model.safetensors"))}
-        paths = {name: self.folder / name for name in names} | {
-            path.relative_to(self.folder).as_posix(): path for path in self.weight_files()
-        }
+        names |= {path.relative_to(self.folder).as_posix() for path in self.weight_files()}
         hashed = hashlib.sha256()
-        for name, path in sorted(paths.items()):
+        for name in sorted(names):
+            path = self.folder / name
             if not path.is_file():
                 continue
             size = path.stat().st_size
