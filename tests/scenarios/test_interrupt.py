@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = """
-    import asyncio
+    import asyncio, signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests themselves run in the background
     from qwen_embed_integrations import Embedder, Reranker
     settings = {{"base_url": {base_url!r}, "timeout": 600}}
     texts = ["text %d" % number for number in range(100)]
