@@ -169,7 +169,7 @@ def test_what_runs_in_the_background_counts_as_in_flight_and_comes_before_what_w
     assert [request.path for request in server.requests[:3]] == ["/v1/embeddings", "/v1/first", "/v1/embeddings"]
 
 
-def test_the_time_of_a_request_is_shared_by_its_tries(server: loopback.Server) -> None:
+def test_each_try_of_a_request_has_the_time_it_is_given(server: loopback.Server) -> None:
     given_up = threading.Event()
     server.reply(lambda _: given_up.wait(60) and None)
     connection = Connection(ServedOptions(base_url=server.base_url, timeout=600, max_retries=2))

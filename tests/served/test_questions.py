@@ -70,14 +70,36 @@ def test_without_a_deadline_a_question_is_brief_and_no_more(questions: Questions
     assert (request.optional, request.timeout) == (True, None)
 
 
-def test_a_question_gets_the_time_that_is_left_and_a_hint_less(questions: Questions) -> None:
-    questions.patience = Patience(optional=False, deadline=time.monotonic() + 1000, hint_timeout=3)
+def test_a_question_gets_the_time_that_is_left(questions: Questions) -> None:
+    questions.patience = Patience(optional=False, deadline=time.monotonic() + 1000)
     (request,), _ = play(questions.ask("/info"), {})
     assert not request.optional
     assert request.timeout is not None
     assert 0 < request.timeout <= 1000
     (hint,), _ = play(questions.hint("/version"), {})
-    assert (hint.optional, hint.timeout) == (True, 3)
+    assert hint.optional
+    assert hint.timeout is not None
+    assert 0 < hint.timeout <= 1000
+
+
+def test_what_can_be_done_without_may_be_left_for_later(questions: Questions) -> None:
+    questions.patience = Patience(hints=False)
+    assert play(questions.hint("/version")) == ([], {})
+    assert questions.skipped
+    questions.patience = Patience()
+    assert play(questions.hint("/version"), {"version": "1"})[1] == {"version": "1"}
+
+
+def test_a_route_is_looked_for_once(questions: Questions) -> None:
+    error = EndpointNotFoundError("no", status=405, body="")
+    assert play(questions.exists("/v1/rerank"), error)[1] is True
+    assert play(questions.exists("/v1/rerank")) == ([], True)
+
+
+def test_what_was_not_answered_can_be_asked_again(questions: Questions) -> None:
+    assert play(questions.ask("/info"), EndpointNotFoundError("no"))[1] == {}
+    questions.forget_empty()
+    assert play(questions.ask("/info"), {"a": 1})[1] == {"a": 1}
 
 
 def test_past_the_deadline_nothing_is_asked(questions: Questions) -> None:

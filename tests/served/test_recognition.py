@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -363,9 +364,8 @@ def test_a_server_that_is_found_wrong_during_a_call_ends_it(embedder: Make, held
 
 
 def test_an_answer_that_can_be_done_without_does_not_hide_that_the_server_is_wrong(
-    server: loopback.Server, embedder: Make, monkeypatch: pytest.MonkeyPatch
+    server: loopback.Server, embedder: Make
 ) -> None:
-    monkeypatch.setattr(recognition, "_HINT_TIMEOUT", 0.05)
     ours = embedder()
     answer_texts, given_up = server._override, threading.Event()
 
@@ -451,6 +451,61 @@ def test_what_was_answered_is_not_asked_again(clock: SimpleNamespace) -> None:
     second = play(ours.ask_in_background(), clock, 3)
     assert second[0].path == first[-1].path
     assert len({request.path for request in [*first, *second]}) == 3
+
+
+def test_what_a_server_that_was_still_starting_did_not_know_is_asked_again(clock: SimpleNamespace) -> None:
+    ours = unknown("embed")
+    flow = ours.ask_in_background()
+    assert flow is not None
+    first = next(flow)
+    flow.throw(EndpointNotFoundError("no"))
+    with pytest.raises(StopIteration):
+        flow.throw(ServerBusyError("starting"))
+    clock.now += 31
+    assert play(ours.ask_in_background(), clock, 0.1)[0] == replace(first, timeout=5)
+
+
+@pytest.mark.usefixtures("clock")
+def test_questions_that_are_cut_off_again_and_again_are_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "_HOLD_BACK", 0.5)
+    ours = unknown("embed")
+    waited = []
+    for _ in range(6):
+        flow = ours.ask_in_background()
+        assert flow is not None
+        assert ours.attempt is not None
+        waited.append(ours.attempt.hold_back)
+        next(flow)
+        flow.close()  # as the end of an event loop does
+    assert waited == [0.5, 1, 2, 4, 5, 5]
+
+
+def test_each_question_of_a_patient_caller_has_all_the_time_that_is_left(clock: SimpleNamespace) -> None:
+    flow = unknown("rerank", timeout=10, max_retries=3).ask(required=True)
+    assert next(flow).timeout == 10  # type: ignore[union-attr]
+    clock.now += 3
+    assert flow.throw(EndpointNotFoundError("no")).timeout == 7  # type: ignore[union-attr]
+
+
+def test_a_limit_that_is_told_late_is_learned(
+    server: loopback.Server, embedder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition, "_HOLD_BACK", 0.0)
+    ours = embedder()
+    answer_texts, vectors_came = server._override, threading.Event()
+
+    def answer(request: loopback.Request) -> loopback.Answer | None:
+        if request.path == "/server_info":
+            vectors_came.wait(60)
+            return 200, {"version": "0.5.23", "max_queued_requests": 8}, {}
+        if request.method == "GET":
+            return (200, SGLANG_EMBEDDING, {}) if request.path == "/model_info" else None
+        return answer_texts and answer_texts(request)
+
+    server.reply(answer)
+    ours.embed_documents(["a"])
+    vectors_came.set()
+    assert loopback.soon(lambda: ours.describe()["max_batch"] == 8)
 
 
 def test_what_a_reranker_is_has_one_deadline_that_is_the_timeout(clock: SimpleNamespace) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give a server time to say what it is, however busy the machine."""
     monkeypatch.setattr(recognition, "_HOLD_BACK", 60.0)
-    monkeypatch.setattr(recognition, "_HINT_TIMEOUT", 60.0)
 
 
 @pytest.fixture

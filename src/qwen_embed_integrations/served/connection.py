@@ -52,7 +52,6 @@ class Connection:
         self._clients = Clients(self.base_url, options)
         self._timeout = options.timeout
         self._optional_timeout = min(options.timeout, _OPTIONAL_TIMEOUT)
-        self._max_retries = options.max_retries
         self._max_concurrency = options.max_concurrency
         self._lock = threading.Lock()
         self._threads: _Threads | None = None
@@ -92,7 +91,9 @@ class Connection:
         except PoolClosedError:
             raise self._closed() from None
         except RuntimeError as error:
-            raise self._from_runtime(error, closed=False) from None
+            if failures.is_out_of_threads(error):
+                raise failures.out_of_threads(error, self.base_url) from None
+            raise
 
     def _result(self, future: Future[T]) -> T:
         try:
@@ -105,10 +106,11 @@ class Connection:
             f"The connection to {self.base_url} was closed while it was in use.", url=self.base_url
         )
 
-    def _from_runtime(self, error: RuntimeError, *, closed: bool) -> Exception:
-        if closed:
+    def _from_runtime(self, error: RuntimeError, client: openai.OpenAI | openai.AsyncOpenAI) -> ServerError | None:
+        """Return our error for one of the SDK's or of Python's; None where it is neither."""
+        if client.is_closed():
             return self._closed()
-        return failures.out_of_threads(error, self.base_url) if failures.is_out_of_threads(error) else error
+        return failures.out_of_threads(error, self.base_url) if failures.is_out_of_threads(error) else None
 
     def _drive(self, threads: _Threads, flow: Flow[T], stopped: threading.Event) -> T:
         try:
@@ -145,7 +147,9 @@ class Connection:
             # Not from it: the SDK's error carries the request's headers, and its text what the server echoed.
             raise failures.from_sdk(error, self.url(request.path), self._clients.secrets) from None
         except RuntimeError as error:
-            raise self._from_runtime(error, closed=client.is_closed()) from None
+            if (ours := self._from_runtime(error, client)) is None:
+                raise
+            raise ours from None
         return cast("bytes", reply)
 
     def _open_threads(self) -> _Threads:
@@ -233,7 +237,9 @@ class Connection:
         except openai.APIError as error:
             raise failures.from_sdk(error, self.url(request.path), self._clients.secrets) from None
         except RuntimeError as error:
-            raise self._from_runtime(error, closed=client.is_closed()) from None
+            if (ours := self._from_runtime(error, client)) is None:
+                raise
+            raise ours from None
         return cast("bytes", reply)
 
     async def _open_loop(self) -> _Loop:
@@ -272,8 +278,7 @@ class Connection:
     def _options(self, request: Request) -> Any:
         options: dict[str, float] = {"max_retries": 0, "timeout": self._optional_timeout} if request.optional else {}
         if request.timeout is not None:
-            tries = 1 + (0 if request.optional else self._max_retries)
-            options["timeout"] = min(request.timeout / tries, options.get("timeout", self._timeout))
+            options["timeout"] = min(request.timeout, options.get("timeout", self._timeout))
         return options
 
     # --- the end -------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Request:
         path: Relative to the base URL, or an absolute URL on the same server.
         body: JSON body; None makes it a GET.
         optional: Sent once and waited for briefly, for questions whose answer can be done without.
-        timeout: Seconds for the request and its retries together; None for the connection's own timeout a try.
+        timeout: Seconds to wait at most, in each try, within the connection's own timeout; None for that.
     """
 
     path: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qwen_embed_integrations.errors import ServerBusyError, ServerConnectionError, ServerError
@@ -23,13 +23,13 @@ class Patience:
 
     Attributes:
         optional: Whether each question is sent once and briefly; if not, it is tried again like any request.
-        deadline: When all questions together must have been answered, on the clock of `time.monotonic`; None for never.
-        hint_timeout: Seconds for an answer that can be done without; None for as long as any optional request.
+        deadline: When no question is asked any more, on the clock of `time.monotonic`; None for never.
+        hints: Whether what can be done without is asked too.
     """
 
     optional: bool = True
     deadline: float | None = None
-    hint_timeout: float | None = None
+    hints: bool = True
 
 
 class Questions:
@@ -38,13 +38,16 @@ class Questions:
     Attributes:
         model: The name the caller knows the model by; None for whatever the server runs.
         patience: How long it is waited for; may be changed between attempts, while the answers are kept.
+        skipped: Whether something was not asked, since it can be done without.
     """
 
     def __init__(self, root_url: str, *, model: str | None = None) -> None:
         self.model = model
         self.patience = Patience()
         self._root_url = root_url
+        self.skipped = False
         self._answers: dict[str, Any] = {}
+        self._routes: dict[str, bool | None] = {}
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Flow[dict[str, Any]]:
         """Ask for a JSON object.
@@ -66,16 +69,28 @@ class Questions:
 
     def hint(self, path: str, body: dict[str, Any] | None = None) -> Flow[dict[str, Any]]:
         """Ask, once and briefly, what can be done without; empty whatever goes wrong. See `ask`."""
-        if path not in self._answers:
+        if path not in self._answers and not self.patience.hints:
+            self.skipped = True
+        elif path not in self._answers:
             try:
-                self._answers[path] = yield from self._ask(self._brief_request(path, body))
+                self._answers[path] = yield from self._ask(self._request(path, body, optional=True))
             except ServerError:
                 self._answers[path] = {}
-        answer: dict[str, Any] = self._answers[path]
+        answer: dict[str, Any] = self._answers.get(path, {})
         return answer
+
+    def forget_empty(self) -> None:
+        """Have what was not answered asked again."""
+        self._answers = {path: answer for path, answer in self._answers.items() if answer}
+        self._routes.clear()
 
     def exists(self, path: str) -> Flow[bool | None]:
         """Tell whether there is a POST route: a GET is 405 on one, and 404 where there is none; None for all else."""
+        if path not in self._routes:
+            self._routes[path] = yield from self._exists(path)
+        return self._routes[path]
+
+    def _exists(self, path: str) -> Flow[bool | None]:
         try:
             yield self._request(path, None, optional=True)
         except (ServerBusyError, ServerConnectionError):
@@ -122,8 +137,3 @@ class Questions:
                     url=url,
                 )
         return Request(url, body, self.patience.optional if optional is None else optional, timeout)
-
-    def _brief_request(self, path: str, body: dict[str, Any] | None) -> Request:
-        request = self._request(path, body, optional=True)
-        limits = [limit for limit in (request.timeout, self.patience.hint_timeout) if limit is not None]
-        return replace(request, timeout=min(limits, default=None))

@@ -3,17 +3,21 @@
 SGLang answers the wrong question with nonsense, so a server is asked what it is and for which task, and:
 
 - Embedding sends its texts first. With the first reply, the questions go out beside whatever else is sent; the vectors
-  that came are held back for the answer by half a second at most. A server that says so by then to be for another task
-  is refused with its first vectors; one that says so later, with the next vectors of the call or with the next call.
+  that came are held back for the answer by half a second at most, and by twice as long after each time that the end of
+  an event loop cut the questions off. A server that says so by then to be for another task is refused with its first
+  vectors; one that says so later, with the next vectors of the call or with the next call, and it is logged.
 - Reranking, and a server that was refused before, wait for the answer before anything is sent.
-- All questions together have one deadline: `timeout` where the answer is waited for, a few seconds elsewhere. A server
-  that did not answer by then is asked again half a minute later; what it has answered by then is not asked again.
+- First is asked what tells whether the server is for the task, then what can be done without.
+- No question is asked after one deadline for all of them: `timeout` where the answer is waited for, a few seconds
+  elsewhere. A server that did not answer by then is asked again half a minute later. Answers are kept from one attempt
+  to the next.
 
 A question counts as a request in flight: where only one is allowed, a call that comes meanwhile waits for it.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import Future
@@ -37,12 +41,13 @@ if TYPE_CHECKING:
     from qwen_embed_integrations.served.flow import Flow
     from qwen_embed_integrations.server_info import Task
 
+_log = logging.getLogger(__name__)
+
 # Seconds for all questions together, where nothing has to wait for their answer.
 _DEADLINE = 5.0
 # Seconds by which vectors that came are held back for the answer; a call under a limit of one second must not fail for
-# it. An answer that can be done without gets less, so that it cannot use up the time of the others.
+# it.
 _HOLD_BACK = 0.5
-_HINT_TIMEOUT = 0.25
 # Seconds before a server that could not say what it is gets asked again.
 _ASK_AGAIN = 30.0
 
@@ -50,11 +55,15 @@ _ASK_AGAIN = 30.0
 class Attempt:
     """One round of questions that is under way, which others may wait for.
 
+    Args:
+        hold_back: Seconds for which replies are held back for it.
+
     Attributes:
         ended: Done when it is over, however it ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold_back: float) -> None:
+        self._hold_back = hold_back
         self.ended: Future[None] = Future()
         self.ended.set_running_or_notify_cancel()  # so that nobody who waits for it can cancel it
         self._started = time.monotonic()
@@ -67,7 +76,7 @@ class Attempt:
     @property
     def hold_back(self) -> float:
         """Seconds for which replies are still held back for it."""
-        return max(0.0, _HOLD_BACK - self.age)
+        return max(0.0, self._hold_back - self.age)
 
 
 class Recognition:
@@ -90,7 +99,11 @@ class Recognition:
         self._attempt: Attempt | None = None
         self._ask_again_at = 0.0
         self._questions: Questions | None = None
-        self._lock = threading.Lock()
+        self._questions_kept_until = 0.0
+        # Attempts that the end of an event loop cut off.
+        self._cut_off = 0
+        # Reentrant: the garbage collector may end a dropped attempt in the midst of its owner's locked part.
+        self._lock = threading.RLock()
         if isinstance(options.dialect, ServerInfo):
             self._known = options.dialect
         else:
@@ -172,31 +185,42 @@ class Recognition:
             ServerBusyError: If it was not named, is required, and too busy to answer.
             ServerConnectionError: If it was not named, is required, and does not answer.
         """
-        questions = self._questions or Questions(root_of(self.base_url), model=self._model)
-        if required:
-            # A server that was named is asked only for its task and limits, and need not be waited for as patiently.
-            optional = self._named is not None
-            questions.patience = Patience(optional, time.monotonic() + (_DEADLINE if optional else self._patience))
-        else:
-            questions.patience = Patience(
-                optional=True, deadline=time.monotonic() + _DEADLINE, hint_timeout=_HINT_TIMEOUT
-            )
+        # A server that was named is asked only for its task and limits, and need not be waited for as patiently.
+        optional = not required or self._named is not None
+        deadline = time.monotonic() + (_DEADLINE if optional else self._patience)
+        questions = self._open_questions()
         try:
-            info = yield from identify(questions, self._named)
-        except (ServerBusyError, ServerConnectionError):
+            questions.patience = Patience(optional, deadline, hints=False)
+            info = yield from self._identify(questions)
+            if questions.skipped:
+                questions.patience = Patience(optional, deadline)
+                info = yield from self._identify(questions)
+        except (ServerBusyError, ServerConnectionError) as error:
+            if isinstance(error, ServerBusyError):
+                questions.forget_empty()  # of one that is still starting, "not found" says nothing
             # Not an answer to remember: the server may be one that answers the wrong question with nonsense.
-            self._questions = questions
             self._ask_again_at = time.monotonic() + _ASK_AGAIN
             if required and self._named is None:
                 raise
             return
-        self._questions = None
+        self._known, self._wrong, self._questions = info, None, None
+
+    def _open_questions(self) -> Questions:
+        """Return the questions with what was answered lately."""
+        now = time.monotonic()
+        if self._questions is None or now >= self._questions_kept_until:
+            self._questions = Questions(root_of(self.base_url), model=self._model)
+        self._questions_kept_until = now + 2 * _ASK_AGAIN
+        return self._questions
+
+    def _identify(self, questions: Questions) -> Flow[ServerInfo]:
+        info = yield from identify(questions, self._named)
         try:
             self._require_task(info)
         except WrongServerError:
-            self._wrong = info
+            self._wrong, self._questions = info, None
             raise
-        self._known, self._wrong = info, None
+        return info
 
     def ask_in_background(self) -> Flow[None] | None:
         """Return the questions as a flow to run beside the work; None where none are due, or somebody asks by now.
@@ -204,12 +228,15 @@ class Recognition:
         Until the flow has ended, `attempt` is what others may wait for. A server that is for something else is
         remembered for `check`.
         """
+        if self._known is not None:
+            return None
+        attempt = Attempt(min(_HOLD_BACK * 2**self._cut_off, _DEADLINE))
         with self._lock:
-            # An attempt that was never run, since its event loop was dropped, is not waited for forever.
-            under_way = self._attempt is not None and self._attempt.age < _ASK_AGAIN
-            if self._known is not None or under_way or time.monotonic() < self._ask_again_at:
+            # An attempt that was dropped with its event loop is not waited for longer than it could have taken.
+            under_way = self._attempt is not None and self._attempt.age < 2 * _DEADLINE
+            if under_way or time.monotonic() < self._ask_again_at:
                 return None
-            self._attempt = attempt = Attempt()
+            self._attempt = attempt
         return self._run_attempt(attempt)
 
     def abandon_attempt(self) -> None:
@@ -219,10 +246,14 @@ class Recognition:
             self._end(attempt)
 
     def _run_attempt(self, attempt: Attempt) -> Flow[None]:
+        self._cut_off += 1
         try:
             yield from self.ask(required=False)
-        except WrongServerError:
-            pass  # `check` raises it where somebody is told
+            self._cut_off = 0
+        except WrongServerError as error:  # `check` raises it where somebody is told
+            self._cut_off = 0
+            if not attempt.hold_back:
+                _log.warning("Vectors were returned before their server said what it is: %s", error)
         finally:
             self._end(attempt)
 

@@ -36,7 +36,7 @@ def recognise(questions: Questions) -> Flow[bool]:
 def describe(questions: Questions) -> Flow[ServerInfo]:
     """Ask what it runs."""
     listed = yield from questions.listed()
-    version = text((yield from questions.hint("/version")).get("version"))
+    version = text((yield from questions.ask("/version")).get("version"))
     model = text(listed.get("id"))
     return ServerInfo(
         kind="vllm",
